@@ -1,0 +1,41 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every room of the house is compiled alike. None of these is an unsafe flag, so the package can be a dependency.
+let house: [SwiftSetting] = [
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// A room: a folder of `Sources/`. `needs` are its only doors; ARCHITECTURE.md has the same table in words.
+func room(_ name: String, needs: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: needs, swiftSettings: house)
+}
+
+/// The tests of a room, in `Tests/<Room>Tests`.
+func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: needs, resources: resources, swiftSettings: house)
+}
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .library(name: "Martlet", targets: ["Martlet"]),
+        .executable(name: "martlet", targets: ["MartletCommand"]),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        room("MartletWire"),
+        tests("MartletWireTests", needs: ["MartletWire"]),
+
+        room("Martlet", needs: ["MartletWire"]),
+
+        .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,7 @@
+@_exported public import MartletWire
+
+/// What this build of Martlet calls itself.
+public enum Martlet {
+    /// The version of the library and of the command, in semantic versioning.
+    public static let version = "0.1.0"
+}

@@ -1,0 +1,8 @@
+import Martlet
+
+@main
+struct MartletCommand {
+    static func main() {
+        print("martlet \(Martlet.version)")
+    }
+}
