@@ -33,6 +33,10 @@ let package = Package(
         room("MartletWire"),
         tests("MartletWireTests", needs: ["MartletWire"]),
 
+        .target(name: "CLinux", path: "Sources/C/CLinux"),
+        room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
+        tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
