@@ -33,6 +33,9 @@ let package = Package(
         room("MartletWire"),
         tests("MartletWireTests", needs: ["MartletWire"]),
 
+        room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
+        tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire"], resources: [.copy("Vectors")]),
+
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
