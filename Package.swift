@@ -33,6 +33,9 @@ let package = Package(
         room("MartletWire"),
         tests("MartletWireTests", needs: ["MartletWire"]),
 
+        room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
+        tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire"], resources: [.copy("Vectors")]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
