@@ -23,10 +23,12 @@ public enum Bencode: Hashable, Sendable {
         }
     }
 
-    /// The value that all of `bytes` is. Its strings share their memory. Throws what `BencodeReader` throws, and
-    /// `trailingBytes`.
-    public init(_ bytes: Bytes, keyOrder: BencodeReader.KeyOrder = .ascending) throws(WireError) {
-        var reader = try BencodeReader(bytes.span, keyOrder: keyOrder)
+    /// The value that all of `bytes` is. Its strings share their memory; lists of the shortest values take some twenty
+    /// times the memory that they are written in. Throws what `BencodeReader` throws, and `trailingBytes`.
+    public init(
+        _ bytes: Bytes, keyOrder: BencodeReader.KeyOrder = .ascending, maximumSize: Int = BencodeReader.defaultSize
+    ) throws(WireError) {
+        var reader = try BencodeReader(bytes.span, keyOrder: keyOrder, maximumSize: maximumSize)
         self = try Bencode(&reader, of: bytes)
         try reader.expectEnd()
     }

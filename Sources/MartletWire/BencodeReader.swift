@@ -22,7 +22,7 @@ public struct BencodeReader: ~Escapable {
     /// How deeply lists and dictionaries may be nested.
     public static let maximumDepth = 32
     /// The most bytes that are read unless the caller sets another bound.
-    public static let defaultSize = 1 << 24
+    public static let defaultSize = 1 << 20
 
     /// What the order of a dictionary's keys must be.
     public enum KeyOrder: Hashable, Sendable {
@@ -52,6 +52,7 @@ public struct BencodeReader: ~Escapable {
     }
 
     private var reader: Reader
+    // As many as `maximumDepth` allows.
     private var levels = InlineArray<32, Level>(repeating: Level())
     private var depth = 0
     private let keyOrder: KeyOrder
