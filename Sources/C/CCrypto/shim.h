@@ -5,4 +5,3 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include "symmetric.h"
