@@ -20,6 +20,11 @@ func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = [
     .testTarget(name: name, dependencies: needs, resources: resources, swiftSettings: house)
 }
 
+/// A program that shows how the library is used, in `Examples/<Name>`.
+func example(_ name: String) -> Target {
+    .executableTarget(name: name, dependencies: ["Martlet"], path: "Examples/\(name)", swiftSettings: house)
+}
+
 let package = Package(
     name: "martlet",
     products: [
@@ -36,9 +41,15 @@ let package = Package(
         room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
         tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire"], resources: [.copy("Vectors")]),
 
+        .target(name: "CLinux", path: "Sources/C/CLinux"),
+        room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
+        tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
+
+        example("Frames"),
     ],
     swiftLanguageModes: [.v6]
 )

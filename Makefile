@@ -1,0 +1,66 @@
+# What can be done with this package. `make` alone explains it.
+
+SWIFT ?= swift
+# Further flags for the compiler, as in: make build FLAGS="-Xswiftc -warnings-as-errors"
+FLAGS ?=
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 60
+# What the benchmarks are told, as in: make bench BENCH="--filter frame --json"
+BENCH ?=
+
+SOURCES = Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources Fuzz/Package.swift Fuzz/Sources
+
+.PHONY: help setup build run test simulate soak bench bench-gate fuzz sanitize lint format
+
+help:
+	@echo "make run         set up, build for release and start it (until there is a node, it tells its version)"
+	@echo "make test        set up, build, and run every test of the first tier"
+	@echo
+	@echo "make setup       install from Debian what is missing, and nothing else"
+	@echo "make build       build everything, for debugging"
+	@echo "make bench       run the benchmarks beside their yardsticks and print the table"
+	@echo "make bench-gate  check the benchmarks' allocations and instructions against their thresholds"
+	@echo "make fuzz        run each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) and print what it covered"
+	@echo "make sanitize    run the tests under the address sanitizer and under the thread sanitizer"
+	@echo "make lint        check the format of the code"
+	@echo "make format      format the code"
+	@echo
+	@echo "Tests stand in three tiers:"
+	@echo "  make test      debug, minutes: every unit, machine and parser, and worlds of at most a few hundred nodes"
+	@echo "  make simulate  release: simulated worlds in their full sizes, with their figures printed"
+	@echo "  make soak      release, hours: the same worlds from many seeds"
+
+setup:
+	@sh Scripts/setup
+
+build: setup
+	$(SWIFT) build --build-tests $(FLAGS)
+
+run: setup
+	$(SWIFT) build -c release --product martlet $(FLAGS)
+	@"$$($(SWIFT) build -c release --show-bin-path $(FLAGS))/martlet" version
+
+test: setup
+	$(SWIFT) test $(FLAGS)
+
+simulate soak: setup
+	@sh Scripts/simulate $@
+
+bench: setup
+	$(SWIFT) run -c release --package-path Benchmarks Benchmarks $(BENCH)
+
+bench-gate: setup
+	$(SWIFT) run -c release --package-path Benchmarks Benchmarks --gate Benchmarks/Thresholds.txt
+
+fuzz: setup
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh Scripts/fuzz
+
+sanitize: setup
+	@sh Scripts/sanitize address
+	@sh Scripts/sanitize thread
+
+lint:
+	$(SWIFT) format lint --strict --parallel --recursive $(wildcard $(SOURCES))
+
+format:
+	$(SWIFT) format --in-place --parallel --recursive $(wildcard $(SOURCES))
