@@ -39,7 +39,7 @@ let package = Package(
         tests("MartletWireTests", needs: ["MartletWire"]),
 
         room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
-        tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire"], resources: [.copy("Vectors")]),
+        tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire", "CCrypto"], resources: [.copy("Vectors")]),
 
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
