@@ -43,6 +43,8 @@ let package = Package(
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
         example("Frames"),
+
+        tests("TidyTests", needs: []),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -13,15 +13,15 @@ struct Threshold: Equatable {
 
     /// Reads a table of lines `name allocations instructions`. `-` means not gated, `#` begins a comment.
     static func parse(_ text: String) throws -> [Threshold] {
-        try text.split(separator: "\n").enumerated().compactMap { index, line in
+        try text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap { index, line in
             let words = line.prefix { $0 != "#" }.split(separator: " ")
             if words.isEmpty { return nil }
             func number(_ word: Substring) throws -> Double? {
                 if word == "-" { return nil }
-                guard let value = Double(word) else { throw HarnessError("threshold \(index + 1): \(word) is no number") }
+                guard let value = Double(word) else { throw HarnessError("line \(index + 1): \(word) is no number") }
                 return value
             }
-            guard words.count == 3 else { throw HarnessError("threshold \(index + 1) has no three columns: \(line)") }
+            guard words.count == 3 else { throw HarnessError("line \(index + 1) has no three columns: \(line)") }
             return Threshold(
                 name: String(words[0]), allocations: try number(words[1]), instructions: try number(words[2]))
         }
