@@ -38,6 +38,13 @@ let package = Package(
         room("MartletWire"),
         tests("MartletWireTests", needs: ["MartletWire"]),
 
+        room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
+        tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire"], resources: [.copy("Vectors")]),
+
+        .target(name: "CLinux", path: "Sources/C/CLinux"),
+        room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
+        tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),

@@ -72,6 +72,17 @@ public struct Writer: ~Copyable {
         length &+= size
     }
 
+    /// Offers room for `size` bytes to `fill`, and appends as many of them as it says it has initialised.
+    @inlinable
+    public mutating func append<E: Error>(
+        upTo size: Int, fill: (UnsafeMutableRawBufferPointer) throws(E) -> Int
+    ) throws(E) {
+        reserve(size)
+        let filled = try fill(UnsafeMutableRawBufferPointer(start: slab.map { $0.base + count }, count: size))
+        precondition(filled >= 0 && filled <= size, "more than there was room for")
+        length &+= filled
+    }
+
     /// Appends one byte.
     @inlinable
     public mutating func byte(_ value: UInt8) {

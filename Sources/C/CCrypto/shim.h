@@ -5,3 +5,5 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include "keys.h"
+#include "symmetric.h"

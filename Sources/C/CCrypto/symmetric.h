@@ -1,0 +1,5 @@
+#pragma once
+
+// Hashes, message authentication, key derivation and AEAD.
+#include <openssl/crypto.h>
+#include <openssl/evp.h>

@@ -1,0 +1,39 @@
+#pragma once
+
+// What Linux has and `import Glibc` lacks. Never define _GNU_SOURCE here: it changes types that Glibc's module
+// declares as well, and clean debug builds break. What only it declares is bound by its symbol's name instead.
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/uio.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <linux/errqueue.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <pthread.h>
+#include <time.h>
+
+struct cl_mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+extern int cl_recvmmsg(int fd, struct cl_mmsghdr *v, unsigned int n, int flags, void *timeout) __asm__("recvmmsg");
+extern int cl_sendmmsg(int fd, struct cl_mmsghdr *v, unsigned int n, int flags) __asm__("sendmmsg");
+extern int cl_accept4(int fd, void *addr, socklen_t *len, int flags) __asm__("accept4");
+extern int cl_pipe2(int fds[2], int flags) __asm__("pipe2");
+extern int cl_epoll_pwait2(int fd, struct epoll_event *events, int n, const struct timespec *timeout, const void *mask)
+    __asm__("epoll_pwait2");
+extern int cl_pthread_setname(pthread_t t, const char *name) __asm__("pthread_setname_np");
+
+struct cl_in_pktinfo { int ipi_ifindex; struct in_addr ipi_spec_dst; struct in_addr ipi_addr; };
+struct cl_in6_pktinfo { struct in6_addr ipi6_addr; unsigned int ipi6_ifindex; };
+
+// Macros, as functions.
+static inline struct cmsghdr *cl_cmsg_firsthdr(const struct msghdr *m) { return CMSG_FIRSTHDR(m); }
+static inline struct cmsghdr *cl_cmsg_nxthdr(struct msghdr *m, struct cmsghdr *c) { return CMSG_NXTHDR(m, c); }
+static inline void *cl_cmsg_data(struct cmsghdr *c) { return CMSG_DATA(c); }
+static inline size_t cl_cmsg_space(size_t n) { return CMSG_SPACE(n); }
+static inline size_t cl_cmsg_len(size_t n) { return CMSG_LEN(n); }

@@ -1,0 +1,61 @@
+import MartletRuntime
+import Testing
+
+@Suite("Timing wheel")
+struct TimingWheelTests {
+    /// SplitMix64, so that a failure repeats itself.
+    struct Draw: RandomNumberGenerator {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var z = state
+            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+            return z ^ (z >> 31)
+        }
+    }
+
+    @Test(
+        "entries come out in the order of their deadlines, equal ones as they went in",
+        arguments: 1...20 as ClosedRange<UInt64>)
+    func order(seed: UInt64) {
+        var draw = Draw(state: seed)
+        var now = Instant(nanoseconds: UInt64.random(in: 0...(1 << 40), using: &draw))
+        var wheel = TimingWheel(now: now)
+        // The model: what waits, by deadline and then by turn.
+        var model: [(deadline: UInt64, turn: Int, index: TimingWheel.Index)] = []
+        var turn = 0
+        let entries = (0..<200).map { _ in wheel.makeEntry() }
+        for _ in 0..<3000 {
+            let index = entries.randomElement(using: &draw)!
+            switch Int.random(in: 0..<4, using: &draw) {
+            case 0, 1:
+                let spread = UInt64(1) << UInt64.random(in: 0...50, using: &draw)
+                let deadline = now.nanoseconds + UInt64.random(in: 0...spread, using: &draw)
+                wheel.insert(index, at: Instant(nanoseconds: deadline))
+                model.removeAll { $0.index == index }
+                model.append((deadline, turn, index))
+                turn += 1
+            case 2:
+                wheel.remove(index)
+                model.removeAll { $0.index == index }
+            default:
+                now = Instant(
+                    nanoseconds: now.nanoseconds + UInt64.random(in: 0...(1 << 45), using: &draw)
+                        >> UInt64.random(in: 0...40, using: &draw))
+                model.sort { ($0.deadline, $0.turn) < ($1.deadline, $1.turn) }
+                while let index = wheel.popExpired(at: now) {
+                    #expect(model.first?.index == index, "seed \(seed)")
+                    model.removeFirst()
+                }
+                #expect(model.first.map { $0.deadline > now.nanoseconds } ?? true, "seed \(seed)")
+            }
+            #expect(wheel.count == model.count)
+            let first = model.min { $0.deadline < $1.deadline }
+            #expect((wheel.nextDeadline == nil) == (first == nil))
+            if let first, let next = wheel.nextDeadline {
+                #expect(next.nanoseconds <= max(first.deadline, now.nanoseconds))
+            }
+        }
+    }
+}
