@@ -1,5 +1,5 @@
 /// What the checks themselves must hold.
-let checkRules = [noUnsafeFlags, noSkips, fuzzTargets, threadSanitizer]
+let checkRules = [noUnsafeFlags, noSkips, oneTestLibrary, fuzzTargets, threadSanitizer]
 
 private let noUnsafeFlags = Rule(
     "Package.swift has no unsafe flags, so that the package can be depended on",
@@ -20,6 +20,13 @@ private let noSkips = Rule(
     file.violations(
         of: /\.disabled\(|\.enabled\(\s*if\b|\bwithKnownIssue\b|\bXCTSkip\w*|\bTest\.cancel\(/, in: file.code,
         "a test that cannot run is an error")
+}
+
+private let oneTestLibrary = Rule(
+    "tests are written with Swift Testing: `make test` runs no others", in: ["Tests/"],
+    at: "Tests/MartletWireTests/Sample.swift", bad: ["import XCTest"], good: ["import Testing\n// not XCTest"]
+) { file in
+    file.violations(of: /\bXCTest\b/, in: file.code, "write it with Swift Testing")
 }
 
 private let fuzzTargets = Rule(
@@ -69,7 +76,9 @@ private let threadSanitizer = Rule(
     let line = tree.file(".ci/run")?.lines.first { $0.hasPrefix("threaded=(") } ?? ""
     let named = Set(line.split { "=() ".contains($0) }.map(String.init))
     let threaded = tree.swift("Sources/").filter { file in
-        file.code.contains { $0.contains(/\bMutex[(<]|\bAtomic[(<]|\bpthread_create\b|\bThread[.({]/) }
+        let words = ["Mutex", "Atomic", "pthread_create", "Thread"]
+        return words.contains(where: file.text.contains)
+            && file.code.contains { $0.contains(/\bMutex[(<]|\bAtomic[(<]|\bpthread_create\b|\bThread[.({]/) }
     }
     return Set(threaded.compactMap(\.room)).sorted().filter { tree.contains("Tests/\($0)Tests") }
         .filter { !named.contains("\($0)Tests") }

@@ -118,8 +118,3 @@ struct Code {
         }
     }
 }
-
-extension File {
-    /// The file's lines with comments and strings blanked.
-    var code: [String] { Code(text).lines }
-}

@@ -16,13 +16,16 @@ private let reasons = Rule(
         "let a = \"try! fatalError(\" // as! unowned", "let unownedThing = alias!", "try? a()",
     ]
 ) { file in
-    let lines = file.lines.map { $0.drop { $0 == " " } }
+    func trimmed(_ line: Substring) -> Substring { line.drop { $0 == " " } }
+    // Looking for plain words first spares most lines the expression.
+    let words = ["fatalError", "try!", "as!", "@unchecked", "nonisolated(unsafe)", "unowned"]
+    guard words.contains(where: file.text.contains) else { return [] }
     return file.code.enumerated().compactMap { index, line in
         let dangerous =
             /\bfatalError\(|\btry!|\bas!|@unchecked\s+Sendable\b|\bnonisolated\(unsafe\)|\bunowned\b/
         guard let found = line.firstMatch(of: dangerous) else { return nil }
         // Attributes may stand between a comment and its declaration.
-        let above = lines[..<index].last { !$0.hasPrefix("@") } ?? ""
+        let above = trimmed(file.lines[..<index].last { !trimmed($0).hasPrefix("@") } ?? "")
         let isReason = above.hasPrefix("//") && above.contains(/\w/)
         return isReason
             ? nil : file.violation(line: index + 1, "\(found.output): the line above does not say why it holds")

@@ -144,7 +144,7 @@ extension File {
         code.enumerated().compactMap { index, line in
             let pattern =
                 /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:\w+\s+)?import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?(\w+)/
-            guard let match = line.firstMatch(of: pattern) else { return nil }
+            guard line.contains("import "), let match = line.firstMatch(of: pattern) else { return nil }
             return (String(match.1), index + 1)
         }
     }

@@ -5,8 +5,16 @@ import Testing
 struct File {
     let path: String
     let text: String
+    let lines: [Substring]
+    /// The lines with comments, strings and regular expressions blanked; of Swift only.
+    let code: [String]
 
-    var lines: [Substring] { text.split(separator: "\n", omittingEmptySubsequences: false) }
+    init(path: String, text: String) {
+        self.path = path
+        self.text = text
+        lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        code = path.hasSuffix(".swift") ? Code(text).lines : []
+    }
 
     /// The name without its folders.
     var name: String { String(path.split(separator: "/").last ?? "") }

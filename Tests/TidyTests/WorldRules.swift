@@ -9,11 +9,11 @@ private let worldlyRooms: Set = ["MartletRuntime", "MartletOperator", "MartletCo
 private let taskRooms: Set = ["MartletRuntime", "Martlet", "MartletOperator", "MartletCommand"]
 
 extension File {
-    /// Whether the file is a machine's: by its room, or because its first doc comment has the word "machine".
+    /// Whether the file is a machine's: by its room, or because its first doc comment has the words "a machine".
     fileprivate var isMachine: Bool {
         if machineRooms.contains(room ?? "") { return true }
         let comment = lines.drop { !$0.hasPrefix("///") }.prefix { $0.hasPrefix("///") }
-        return comment.contains { $0.lowercased().contains(/\bmachine\b/) }
+        return comment.contains { $0.contains(/\b[aA] machine\b/) }
     }
 }
 
@@ -28,12 +28,13 @@ private let machines = Rule(
             "Sources/MartletMainline/A.swift":
                 "import Swift\n\n/// A lookup.\n/// It is a machine.\nstruct A { var a: Task<Void, Never> }"
         ],
-        ["Sources/MartletNAT/A.swift": "/// The machine of BEP 5.\nlet a = Date()"],
+        ["Sources/MartletNAT/A.swift": "/// A machine: the lookup of BEP 5.\nlet a = Date()"],
     ],
     good: [
         [
             "Sources/MartletWire/A.swift": "/// Never async: a Task would cost.\nlet a = \"Task\" // Date()",
             "Sources/MartletSwarm/A.swift": "/// A conversation.\nfunc a() async {}\n/// Feeds a machine.\nlet a = 1",
+            "Sources/MartletRuntime/A.swift": "/// This machine's network.\nfunc a() async {}",
             "Sources/MartletCrypto/A.swift": "func key(using generator: inout some RandomNumberGenerator) {}",
         ]
     ]
