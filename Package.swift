@@ -29,6 +29,7 @@ let package = Package(
     name: "martlet",
     products: [
         .library(name: "Martlet", targets: ["Martlet"]),
+        .library(name: "MartletSimulator", targets: ["MartletSimulator"]),
         .executable(name: "martlet", targets: ["MartletCommand"]),
     ],
     targets: [
@@ -44,6 +45,12 @@ let package = Package(
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
+
+        .target(name: "CSimulator", path: "Sources/C/CSimulator"),
+        .target(name: "CSeededRandom", path: "Sources/C/CSeededRandom"),
+        room("MartletSimulator", needs: ["MartletRuntime", "MartletWire", "CSimulator"]),
+        tests(
+            "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
         room("Martlet", needs: ["MartletWire"]),
 
