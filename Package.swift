@@ -59,6 +59,8 @@ let package = Package(
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
         example("Frames"),
+
+        tests("TidyTests", needs: []),
     ],
     swiftLanguageModes: [.v6]
 )
