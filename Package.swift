@@ -45,7 +45,9 @@ let package = Package(
         tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire", "CCrypto"], resources: [.copy("Vectors")]),
 
         .target(name: "CLinux", path: "Sources/C/CLinux"),
-        room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
+        .systemLibrary(
+            name: "CCares", path: "Sources/C/CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        room("MartletRuntime", needs: ["MartletWire", "CLinux", "CCares"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
 
         .target(name: "CSimulator", path: "Sources/C/CSimulator"),
