@@ -33,8 +33,11 @@ final class Poller {
     /// What has happened.
     struct Readiness {
         fileprivate let events: UInt32
+        /// The target has asked for this call.
+        fileprivate(set) var isCalledAgain = false
 
-        fileprivate static let readable = Readiness(events: EPOLLIN.rawValue)
+        /// No event: the target has asked for this call.
+        fileprivate static let again = Readiness(events: EPOLLIN.rawValue, isCalledAgain: true)
 
         /// Something can be read: bytes, an end, an error.
         var isReadable: Bool { events & Self.reading != 0 }
@@ -42,9 +45,12 @@ final class Poller {
         var isWritable: Bool { events & Self.writing != 0 }
         /// The descriptor has an error to tell.
         var isFailed: Bool { events & EPOLLERR.rawValue != 0 }
+        /// The other side has ended its direction, or the whole.
+        var isPeerEnded: Bool { events & Self.ending != 0 }
         /// Both directions have ended.
         var isHungUp: Bool { events & EPOLLHUP.rawValue != 0 }
 
+        private static let ending = EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
         private static let reading =
             EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
         private static let writing = EPOLLOUT.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
@@ -225,7 +231,7 @@ final class Poller {
                 call(Registration(token: token), Readiness(events: event.events), watchdog)
             }
         }
-        for registration in again { call(registration, .readable, watchdog) }
+        for registration in again { call(registration, .again, watchdog) }
         if self.again.isEmpty {
             again.removeAll(keepingCapacity: true)
             swap(&again, &self.again)

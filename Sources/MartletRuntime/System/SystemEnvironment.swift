@@ -17,6 +17,7 @@ public final class SystemEnvironment: @unchecked Sendable {
     /// The directory under which files are kept.
     let directory: String
     let driver: SystemDriver
+    let datagramMemory = DatagramMemory()
 
     /// Where descriptors are watched.
     var poller: Poller { driver.poller }
