@@ -11,6 +11,8 @@ public final class Signal: @unchecked Sendable {
     private let loop: EventLoop
     private var waiter: UnsafeContinuation<Void, any Error>?
     private var isSignalled = false
+    /// How many waits there have been, so that a late cancellation does not end the wait after its own.
+    private var waits = 0
 
     /// A signal that has not been given, on `loop`.
     public init(on loop: EventLoop) {
@@ -36,18 +38,36 @@ public final class Signal: @unchecked Sendable {
             return
         }
         precondition(waiter == nil, "a signal has one waiter at a time")
+        waits += 1
+        let wait = waits
         do {
             try await withTaskCancellationHandler {
-                try await withUnsafeThrowingContinuation { waiter = $0 }
+                // Between the two, Swift may take a turn of the loop: a signal or a cancellation that came then is
+                // found here.
+                try await withUnsafeThrowingContinuation { begin($0) }
             } onCancel: {
                 loop.execute { [self] in
-                    waiter?.resume(throwing: CancellationError())
-                    waiter = nil
+                    if waits == wait { cancel() }
                 }
             }
         } catch {
             throw CancellationError()
         }
+    }
+
+    private func begin(_ continuation: UnsafeContinuation<Void, any Error>) {
+        waiter = continuation
+        if isSignalled {
+            isSignalled = false
+            signal()
+        } else if Task.isCancelled {
+            cancel()
+        }
+    }
+
+    private func cancel() {
+        waiter?.resume(throwing: CancellationError())
+        waiter = nil
     }
 }
 
