@@ -30,8 +30,8 @@ public final class Signal: @unchecked Sendable {
         }
     }
 
-    /// Waits for the signal.
-    public nonisolated(nonsending) func wait() async throws(CancellationError) {
+    /// Waits for the signal. `isolation` is the caller's own.
+    public func wait(isolation: isolated (any Actor)? = #isolation) async throws(CancellationError) {
         loop.preconditionCurrent()
         if isSignalled {
             isSignalled = false
@@ -42,8 +42,8 @@ public final class Signal: @unchecked Sendable {
         let wait = waits
         do {
             try await withTaskCancellationHandler {
-                // Between the two, Swift may take a turn of the loop: a signal or a cancellation that came then is
-                // found here.
+                // Without naming it here, the closure would be run by the global pool.
+                _ = isolation
                 try await withUnsafeThrowingContinuation { begin($0) }
             } onCancel: {
                 loop.execute { [self] in
@@ -56,7 +56,9 @@ public final class Signal: @unchecked Sendable {
     }
 
     private func begin(_ continuation: UnsafeContinuation<Void, any Error>) {
+        loop.preconditionCurrent()
         waiter = continuation
+        // A signal or a cancellation may have come where Swift took a turn of the loop on the way here.
         if isSignalled {
             isSignalled = false
             signal()
