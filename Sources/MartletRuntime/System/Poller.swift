@@ -33,25 +33,43 @@ final class Poller {
     /// What has happened.
     struct Readiness {
         fileprivate let events: UInt32
+        /// The target has asked for this call.
+        fileprivate(set) var isCalledAgain = false
+
+        /// No event: the target has asked for this call.
+        fileprivate static let again = Readiness(events: EPOLLIN.rawValue, isCalledAgain: true)
 
         /// Something can be read: bytes, an end, an error.
-        var isReadable: Bool { events & Self.readable != 0 }
+        var isReadable: Bool { events & Self.reading != 0 }
         /// Something can be written, or trying so will tell the error.
-        var isWritable: Bool { events & Self.writable != 0 }
+        var isWritable: Bool { events & Self.writing != 0 }
         /// The descriptor has an error to tell.
         var isFailed: Bool { events & EPOLLERR.rawValue != 0 }
+        /// The other side has ended its direction, or the whole.
+        var isPeerEnded: Bool { events & Self.ending != 0 }
         /// Both directions have ended.
         var isHungUp: Bool { events & EPOLLHUP.rawValue != 0 }
 
-        private static let readable =
+        private static let ending = EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
+        private static let reading =
             EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
-        private static let writable = EPOLLOUT.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
+        private static let writing = EPOLLOUT.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
     }
 
     /// A descriptor's place with the poller.
     struct Registration {
         fileprivate let index: UInt32
         fileprivate let generation: UInt32
+
+        fileprivate init(index: UInt32, generation: UInt32) {
+            self.index = index
+            self.generation = generation
+        }
+
+        fileprivate init(token: UInt64) {
+            self.init(
+                index: UInt32(truncatingIfNeeded: token), generation: UInt32(truncatingIfNeeded: token >> 32))
+        }
 
         fileprivate var token: UInt64 { UInt64(generation) << 32 | UInt64(index) }
     }
@@ -75,6 +93,8 @@ final class Poller {
     private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: Int(eventsPerWait))
     private var places: [Place] = []
     private var firstFree = none
+    /// Who asked to be called again, and will be by the next `deliver`.
+    private var again: [Registration] = []
     private var hasNanosecondWait = true
     private var isClosed = false
 
@@ -141,6 +161,13 @@ final class Poller {
         count -= 1
     }
 
+    /// Calls the target once more as readable, after everything else has had its turn: for one that stops before the
+    /// system has no more, so that one busy descriptor does not hold up the rest.
+    func callAgain(_ registration: Registration) {
+        precondition(isCurrent(registration), "not registered")
+        again.append(registration)
+    }
+
     private func isCurrent(_ registration: Registration) -> Bool {
         places[Int(registration.index)].generation == registration.generation
     }
@@ -166,7 +193,8 @@ final class Poller {
 
     /// Waits for events until `deadline`, or as long as nothing comes; says how many came. `now` is what the clock shows.
     func wait(until deadline: Instant?, now: Instant) -> Int {
-        let nanoseconds = deadline.map { $0 > now ? $0.nanoseconds - now.nanoseconds : 0 }
+        let left = deadline.map { $0 > now ? $0.nanoseconds - now.nanoseconds : 0 }
+        let nanoseconds = again.isEmpty ? left : 0
         if hasNanosecondWait {
             let came = waitExactly(nanoseconds)
             if came >= 0 { return Int(came) }
@@ -188,22 +216,33 @@ final class Poller {
         return cl_epoll_pwait2(epoll, events, Self.eventsPerWait, &timeout, nil)
     }
 
-    /// Calls the targets of the first `count` events. Says whether the driver was woken by another thread.
+    /// Calls the targets of the first `count` events, and those that asked to be called again. Says whether the driver
+    /// was woken by another thread.
     func deliver(_ count: Int, watchdog: Watchdog?) -> Bool {
         var isWoken = false
+        var again: [Registration] = []
+        swap(&again, &self.again)
         for position in 0..<count {
             let event = events[position]
             let token = event.data.u64
             if token == Self.wakeToken {
                 isWoken = true
-                continue
+            } else {
+                call(Registration(token: token), Readiness(events: event.events), watchdog)
             }
-            let index = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
-            guard places[index].generation == UInt32(token >> 32), let target = places[index].target else { continue }
-            loop.activity = target.activity
-            target.ready(Readiness(events: event.events))
-            watchdog?.finished(loop.activity, on: loop)
+        }
+        for registration in again { call(registration, .again, watchdog) }
+        if self.again.isEmpty {
+            again.removeAll(keepingCapacity: true)
+            swap(&again, &self.again)
         }
         return isWoken
+    }
+
+    private func call(_ registration: Registration, _ readiness: Readiness, _ watchdog: Watchdog?) {
+        guard isCurrent(registration), let target = places[Int(registration.index)].target else { return }
+        loop.activity = target.activity
+        target.ready(readiness)
+        watchdog?.finished(loop.activity, on: loop)
     }
 }

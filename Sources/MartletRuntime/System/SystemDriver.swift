@@ -24,7 +24,7 @@ final class SystemDriver: LoopDriver, @unchecked Sendable {
     /// The event descriptor, or -1 once it is closed.
     private let wakeDescriptor: Mutex<Int32>
     private let leftovers = Mutex(())
-    private var thread = pthread_t()
+    private var thread: SystemThread?
 
     /// A driver for the loop whose timers are `timers`.
     init(timers: TimerQueue, watchdog: Watchdog?) throws(NetworkError) {
@@ -50,37 +50,21 @@ final class SystemDriver: LoopDriver, @unchecked Sendable {
 
     // MARK: Thread
 
-    private final class Start {
-        let driver: SystemDriver
-        let loop: EventLoop
-
-        init(_ driver: SystemDriver, _ loop: EventLoop) {
-            self.driver = driver
-            self.loop = loop
-        }
-    }
-
     /// Starts the thread, which turns `loop` until `stop`.
     func start(_ loop: EventLoop) throws(NetworkError) {
         poller.adopt(loop)
-        let start = Unmanaged.passRetained(Start(self, loop))
-        let result = pthread_create(&thread, nil, SystemDriver.enter, start.toOpaque())
-        guard result == 0 else {
-            start.release()
+        do {
+            thread = try SystemThread(name: loop.name) { [self] in
+                // Fifty microseconds late is the default.
+                _ = cl_set_timer_slack(1)
+                loop.asCurrent { run(loop) }
+                isStopped.store(true, ordering: .sequentiallyConsistent)
+                runLeftovers(of: loop)
+            }
+        } catch {
             closeWakeDescriptor()
-            throw NetworkError(.init(errno: result), "pthread_create")
+            throw NetworkError(.init(errno: error.number), "pthread_create")
         }
-    }
-
-    private static let enter: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-        let start = Unmanaged<Start>.fromOpaque(argument.unsafelyUnwrapped).takeRetainedValue()
-        _ = cl_pthread_setname(pthread_self(), String(start.loop.name.prefix(15)))
-        // Fifty microseconds late is the default.
-        _ = cl_set_timer_slack(1)
-        start.loop.asCurrent { start.driver.run(start.loop) }
-        start.driver.isStopped.store(true, ordering: .sequentiallyConsistent)
-        start.driver.runLeftovers(of: start.loop)
-        return nil
     }
 
     private func run(_ loop: EventLoop) {
@@ -157,6 +141,6 @@ final class SystemDriver: LoopDriver, @unchecked Sendable {
         precondition(!loop.isCurrent, "a loop can't wait for its own end")
         guard !isStopping.exchange(true, ordering: .sequentiallyConsistent) else { return }
         wake(loop)
-        pthread_join(thread, nil)
+        thread?.join()
     }
 }

@@ -19,6 +19,7 @@ public final class SystemEnvironment: @unchecked Sendable {
     /// Names, files and threads.
     let resources: SystemResources
     let driver: SystemDriver
+    let datagramMemory = DatagramMemory()
 
     /// Where descriptors are watched.
     var poller: Poller { driver.poller }
