@@ -88,11 +88,7 @@ public struct RunningHash: ~Copyable {
     }
 
     /// Forgets what has come in.
-    mutating func reset() {
-        restart()
-    }
-
-    private func restart() {
+    mutating func restart() {
         let done = EVP_DigestInit_ex2(context, algorithm.fetched.pointer, nil)
         precondition(done == 1, "libcrypto could not hash")
     }
