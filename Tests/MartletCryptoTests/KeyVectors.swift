@@ -10,35 +10,11 @@ func vectors(_ name: String) throws -> [[String]] {
 }
 
 extension Bytes {
-    /// The bytes that `text` writes in base16; "-" is none.
-    init(base16 text: some StringProtocol) {
-        let digits = text == "-" ? [] : Array(text.utf8)
-        self.init(
-            stride(from: 0, to: digits.count, by: 2).map { index in
-                UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16)!
-            })
-    }
-
     /// The same bytes with one bit turned.
     func flipping(bit: Int) -> Bytes {
         var octets = Array(self)
         octets[bit / 8] ^= 1 << (bit % 8)
         return Bytes(octets)
-    }
-}
-
-/// SplitMix64: a generator that a seed repeats.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }
 

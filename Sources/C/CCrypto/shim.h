@@ -6,4 +6,3 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include "keys.h"
-#include "symmetric.h"

@@ -1,5 +1,0 @@
-#pragma once
-
-// Hashes, message authentication, key derivation and AEAD.
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
