@@ -52,7 +52,7 @@ let package = Package(
         tests(
             "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
-        room("Martlet", needs: ["MartletWire"]),
+        room("Martlet", needs: ["MartletWire", "MartletCrypto"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
