@@ -17,7 +17,7 @@ func room(_ name: String, needs: [Target.Dependency] = []) -> Target {
 
 /// The tests of a room, in `Tests/<Room>Tests`.
 func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = []) -> Target {
-    .testTarget(name: name, dependencies: needs, resources: resources, swiftSettings: house)
+    .testTarget(name: name, dependencies: needs + ["TestSupport"], resources: resources, swiftSettings: house)
 }
 
 /// A program that shows how the library is used, in `Examples/<Name>`.
@@ -36,11 +36,13 @@ let package = Package(
         .systemLibrary(
             name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
+
         room("MartletWire"),
         tests("MartletWireTests", needs: ["MartletWire"]),
 
         room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
-        tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire"], resources: [.copy("Vectors")]),
+        tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire", "CCrypto"], resources: [.copy("Vectors")]),
 
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
