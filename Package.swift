@@ -58,7 +58,7 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
-        room("Martlet", needs: ["MartletWire"]),
+        room("Martlet", needs: ["MartletWire", "MartletCrypto"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
