@@ -91,7 +91,7 @@ extension BencodeReader {
         case ascii("l"): .list
         case ascii("d"): .dictionary
         case (ascii("0")...ascii("9"))?: .string
-        default: throw misplaced()
+        default: throw reader.unexpected()
         }
     }
 
@@ -151,7 +151,7 @@ extension BencodeReader {
     /// Throws `unsorted` and `duplicateKey`.
     @_lifetime(copy self)
     public mutating func nextKey() throws(WireError) -> BencodeKey? {
-        guard depth > 0, levels[depth - 1].isDictionary else { throw misplaced() }
+        guard depth > 0, levels[depth - 1].isDictionary else { throw reader.unexpected() }
         if isBeforeValue { try skip() }
         guard try advanceKey(), let key = levels[depth - 1].lastKey else { return nil }
         return BencodeKey(reader.span(in: Int(key.lowerBound)..<Int(key.upperBound)))
@@ -159,7 +159,7 @@ extension BencodeReader {
 
     /// Whether the list has a further element, which follows then. At the end the list is left.
     public mutating func nextElement() throws(WireError) -> Bool {
-        guard depth > 0, !levels[depth - 1].isDictionary else { throw misplaced() }
+        guard depth > 0, !levels[depth - 1].isDictionary else { throw reader.unexpected() }
         if isBeforeValue { try skip() }
         return try advanceElement()
     }
@@ -168,14 +168,8 @@ extension BencodeReader {
 /// Steps that do not skip.
 extension BencodeReader {
     private func expect(_ kind: Kind) throws(WireError) {
-        guard isBeforeValue, try self.kind() == kind else { throw misplaced() }
-    }
-
-    /// The error for what is asked for where it is not: also where the caller left a list or dictionary early, which
-    /// may depend on the input and so is no reason to trap.
-    private func misplaced() -> WireError {
-        guard let next = reader.peek() else { return reader.error(.truncated) }
-        return reader.error(.unexpected(UInt64(next)))
+        // A call in the wrong place is no reason to trap: whether the caller left a list early may depend on the input.
+        guard isBeforeValue, try self.kind() == kind else { throw reader.unexpected() }
     }
 
     private mutating func enter(_ level: Level) throws(WireError) {
@@ -248,31 +242,6 @@ public struct BencodeKey: ~Escapable {
 private func ascii(_ character: UnicodeScalar) -> UInt8 { UInt8(ascii: character) }
 
 extension Reader {
-    fileprivate mutating func expect(_ byte: UInt8) throws(WireError) {
-        guard let next = peek() else { throw error(.truncated) }
-        guard next == byte else { throw error(.unexpected(UInt64(next))) }
-        cursor &+= 1
-    }
-
-    /// A number in decimal digits, without needless zeros.
-    fileprivate mutating func decimal(maximum: UInt64) throws(WireError) -> UInt64 {
-        let start = position
-        var value: UInt64 = 0
-        while let digit = peek().map({ $0 &- ascii("0") }), digit < 10 {
-            let (tens, overflow) = value.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = tens.addingReportingOverflow(UInt64(digit))
-            guard !overflow, !carry, sum <= maximum else { throw error(.tooLarge, at: start) }
-            value = sum
-            cursor &+= 1
-        }
-        guard position > start else {
-            guard let next = peek() else { throw error(.truncated) }
-            throw error(.unexpected(UInt64(next)))
-        }
-        if position - start > 1, bytes[start] == ascii("0") { throw error(.notMinimal, at: start) }
-        return value
-    }
-
     @_lifetime(copy self)
     fileprivate mutating func bencodeString(maximum: Int) throws(WireError) -> RawSpan {
         let start = position

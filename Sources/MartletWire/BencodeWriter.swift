@@ -28,13 +28,13 @@ public struct BencodeWriter: ~Copyable {
     public mutating func integer(_ value: Int64) {
         writer.byte(UInt8(ascii: "i"))
         if value < 0 { writer.byte(UInt8(ascii: "-")) }
-        decimal(value.magnitude)
+        writer.decimal(value.magnitude)
         writer.byte(UInt8(ascii: "e"))
     }
 
     /// Appends a string.
     public mutating func string(_ value: RawSpan) {
-        decimal(UInt64(value.byteCount))
+        writer.decimal(UInt64(value.byteCount))
         writer.byte(UInt8(ascii: ":"))
         writer.bytes(value)
     }
@@ -81,14 +81,5 @@ public struct BencodeWriter: ~Copyable {
     private func isAscending(_ key: RawSpan) -> Bool {
         guard let lastKey else { return true }
         return writer.span.extracting(lastKey).compare(to: key) < 0
-    }
-
-    private mutating func decimal(_ value: UInt64) {
-        var divisor: UInt64 = 1
-        while value / divisor >= 10 { divisor *= 10 }
-        while divisor > 0 {
-            writer.byte(UInt8(ascii: "0") + UInt8(value / divisor % 10))
-            divisor /= 10
-        }
     }
 }
