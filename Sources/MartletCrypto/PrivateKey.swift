@@ -38,6 +38,11 @@ public struct PrivateKey: Sendable {
     public func sign(_ message: Bytes) -> Bytes {
         sign(message.span)
     }
+
+    /// Calls `body` with the key as libcrypto has it, to sign what is not a message.
+    func withLibcryptoKey<R>(_ body: (OpaquePointer) -> R) -> R {
+        withExtendedLifetime(key) { body(key.pointer) }
+    }
 }
 
 // MARK: - Making

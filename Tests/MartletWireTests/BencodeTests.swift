@@ -1,4 +1,5 @@
 import MartletWire
+import TestSupport
 import Testing
 
 /// What a node of the DHT reads out of a `get_peers` query (BEP 5).

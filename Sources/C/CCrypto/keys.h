@@ -160,6 +160,40 @@ static inline int cc_pkcs8(const EVP_PKEY *key, uint8_t **octets) {
     return size;
 }
 
+// The seconds since 1970 of a time in the one form that RFC 5280 allows for its type. Returns 1 where it is so.
+static inline int cc_x509_seconds(const ASN1_TIME *time, int64_t *seconds) {
+    int type = ASN1_STRING_type(time);
+    int size = ASN1_STRING_length(time);
+    int days = 0, rest = 0;
+    if (!(type == V_ASN1_UTCTIME && size == 13) && !(type == V_ASN1_GENERALIZEDTIME && size == 15)) return 0;
+    if (ASN1_STRING_get0_data(time)[size - 1] != 'Z') return 0;
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    int ok = epoch != NULL && ASN1_TIME_diff(&days, &rest, epoch, time);
+    ASN1_TIME_free(epoch);
+    *seconds = (int64_t)days * 86400 + rest;
+    return ok;
+}
+
+// The algorithm of a certificate's key, and its curve where that is named, else NID_undef.
+static inline int cc_x509_key_algorithm(const X509 *certificate, int *curve) {
+    ASN1_OBJECT *object = NULL;
+    X509_ALGOR *algorithm = NULL;
+    const ASN1_OBJECT *name = NULL;
+    const void *value = NULL;
+    int type = 0;
+    *curve = NID_undef;
+    if (!X509_PUBKEY_get0_param(&object, NULL, NULL, &algorithm, X509_get_X509_PUBKEY(certificate))) return NID_undef;
+    X509_ALGOR_get0(&name, &type, &value, algorithm);
+    if (type == V_ASN1_OBJECT) *curve = OBJ_obj2nid((const ASN1_OBJECT *)value);
+    return OBJ_obj2nid(object);
+}
+
+// What a certificate says and signs, written out anew in DER. Read from strict DER, it gives the same bytes.
+static inline int cc_x509_encode_again(X509 *certificate, uint8_t **octets) {
+    // Asking for the signed part marks it as changed, so that the bytes that were read are not handed back.
+    return i2d_re_X509_tbs(certificate, NULL) > 0 ? i2d_X509(certificate, octets) : -1;
+}
+
 static inline void cc_clear_free(void *memory, size_t size) {
     OPENSSL_clear_free(memory, size);
 }

@@ -1,0 +1,31 @@
+import CCrypto
+import Foundation
+import MartletWire
+
+/// The lines of a file in `Vectors/` that are no comments, each split at its spaces.
+func vectors(_ name: String) throws -> [[String]] {
+    let url = Bundle.module.bundleURL.appending(path: "Vectors/\(name)")
+    return try String(contentsOf: url, encoding: .utf8)
+        .split(separator: "\n").filter { !$0.hasPrefix("#") }.map { $0.split(separator: " ").map(String.init) }
+}
+
+extension Bytes {
+    /// The bytes that `text` writes in base16; "-" is none.
+    init(base16 text: some StringProtocol) {
+        let digits = text == "-" ? [] : Array(text.utf8)
+        self.init(
+            stride(from: 0, to: digits.count, by: 2).map { index in
+                UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16)!
+            })
+    }
+
+    /// The same bytes with one bit turned.
+    func flipping(bit: Int) -> Bytes {
+        var octets = Array(self)
+        octets[bit / 8] ^= 1 << (bit % 8)
+        return Bytes(octets)
+    }
+}
+
+/// Whether libcrypto's error queue of this thread is empty.
+var errorQueueIsEmpty: Bool { ERR_peek_error() == 0 }
