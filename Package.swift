@@ -52,7 +52,11 @@ let package = Package(
         .target(name: "CSeededRandom", path: "Sources/C/CSeededRandom"),
         room("MartletSimulator", needs: ["MartletRuntime", "MartletWire", "CSimulator"]),
         tests(
-            "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
+            "MartletSimulatorTests",
+            needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom", "BusyWorld"]),
+        .executableTarget(
+            name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
+            path: "Tests/BusyWorld", swiftSettings: house),
 
         room("Martlet", needs: ["MartletWire", "MartletCrypto"]),
 

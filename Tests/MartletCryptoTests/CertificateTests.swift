@@ -19,10 +19,11 @@ struct CertificateTests {
         #expect(lines.count == 19)
         for line in lines {
             let expectation = line[1].split(separator: ":")
-            let der = Bytes(base16: line[2])
+            let der = bytes(hex: line[2])
             if expectation[0] == "valid" {
                 let certificate = try Certificate(chain: [der])
-                #expect(try certificate.verify(at: Self.now).protobuf == Bytes(base16: expectation[1]), "\(line[0])")
+                #expect(
+                    try certificate.verify(at: Self.now).protobuf == bytes(hex: String(expectation[1])), "\(line[0])")
                 #expect(errorQueueIsEmpty)
             } else {
                 let expected = try #require(Self.publishedErrors[String(expectation[0])])
@@ -100,7 +101,7 @@ struct CertificateTests {
         let md5 = der(0x30, [0x06, 9, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 4, 5, 0])
         let ecdsaSHA1 = der(0x30, [0x06, 7, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 4, 1])
         let keys = Dictionary(
-            uniqueKeysWithValues: try vectors("openssl-public-keys.txt").map { ($0[0], Array(Bytes(base16: $0[1]))) })
+            uniqueKeysWithValues: try vectors("openssl-public-keys.txt").map { ($0[0], Array(bytes(hex: $0[1]))) })
         let p256 = Array(KeyTests.keys[2].publicKey.data)
         let table: [(String, CertificateError?, (inout CertificateRecipe) -> Void)] = [
             ("as it should be", nil, { _ in }),
@@ -171,7 +172,7 @@ struct CertificateTests {
     @Test("certificates cut short, longer or too large are malformed")
     func lengths() throws {
         for line in try vectors("libp2p-certificates.txt") {
-            let whole = Bytes(base16: line[2])
+            let whole = bytes(hex: line[2])
             for count in 0..<whole.count {
                 #expect("\(line[0]), \(count) bytes") {
                     _ = try Certificate(der: whole.slice(0..<count))
@@ -193,7 +194,7 @@ struct CertificateTests {
     @Test("a certificate with any one bit turned is refused")
     func flipped() throws {
         let published = try vectors("libp2p-certificates.txt").filter { $0[1].hasPrefix("valid") }
-        let all = [try CertificateRecipe().make()] + published.map { Bytes(base16: $0[2]) }
+        let all = [try CertificateRecipe().make()] + published.map { bytes(hex: $0[2]) }
         for (index, whole) in all.enumerated() {
             for bit in 0..<whole.count * 8 {
                 #expect(throws: CertificateError.self, "certificate \(index), bit \(bit)") {
@@ -208,7 +209,7 @@ struct CertificateTests {
     func mangled() throws {
         var generator = SeededGenerator(seed: 2026)
         for line in try vectors("libp2p-certificates.txt") {
-            let whole = Array(Bytes(base16: line[2]))
+            let whole = Array(bytes(hex: line[2]))
             for _ in 0..<400 {
                 var octets = whole
                 for _ in 0..<(1 + generator.next() % 4) {
