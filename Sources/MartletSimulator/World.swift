@@ -54,6 +54,10 @@ public final class World {
         driver.world = self
     }
 
+    deinit {
+        for host in hosts { host.environment.dissolve() }
+    }
+
     /// The virtual clock.
     public var now: Instant { timers.now }
 
@@ -165,8 +169,10 @@ public final class World {
         switch event {
         case .arrival(let packet, let host):
             arrive(packet, at: host)
-        case .gateway(let packet, let gateway, let inbound):
-            gateway.pass(packet, inbound: inbound)
+        case .network(let packet, let network):
+            network.route(packet)
+        case .gateway(let packet, let gateway):
+            gateway.pass(packet, inbound: true)
         case .action(let action):
             action()
         }
@@ -211,9 +217,10 @@ public final class World {
 
     func note(_ step: Step, _ packet: borrowing Packet, _ detail: Int = 0) {
         note(step, detail)
-        digest.mix(packet.payload.span)
         digest.mix(UInt64(truncatingIfNeeded: packet.source.ip.number) ^ UInt64(packet.source.port) << 48)
         digest.mix(UInt64(truncatingIfNeeded: packet.destination.ip.number) ^ UInt64(packet.destination.port) << 48)
+        // Nothing changes a payload on its way, so it counts once.
+        if step == .send { digest.mix(packet.payload.span) } else { digest.mix(UInt64(packet.payload.count)) }
     }
 
     /// Counts of what happened in a world.
