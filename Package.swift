@@ -17,7 +17,7 @@ func room(_ name: String, needs: [Target.Dependency] = []) -> Target {
 
 /// The tests of a room, in `Tests/<Room>Tests`.
 func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = []) -> Target {
-    .testTarget(name: name, dependencies: needs, resources: resources, swiftSettings: house)
+    .testTarget(name: name, dependencies: needs + ["TestSupport"], resources: resources, swiftSettings: house)
 }
 
 /// A program that shows how the library is used, in `Examples/<Name>`.
@@ -29,11 +29,14 @@ let package = Package(
     name: "martlet",
     products: [
         .library(name: "Martlet", targets: ["Martlet"]),
+        .library(name: "MartletSimulator", targets: ["MartletSimulator"]),
         .executable(name: "martlet", targets: ["MartletCommand"]),
     ],
     targets: [
         .systemLibrary(
             name: "CCrypto", path: "Sources/C/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
 
         room("MartletWire"),
         tests("MartletWireTests", needs: ["MartletWire"]),
@@ -45,11 +48,19 @@ let package = Package(
         room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
 
+        .target(name: "CSimulator", path: "Sources/C/CSimulator"),
+        .target(name: "CSeededRandom", path: "Sources/C/CSeededRandom"),
+        room("MartletSimulator", needs: ["MartletRuntime", "MartletWire", "CSimulator"]),
+        tests(
+            "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
         example("Frames"),
+
+        tests("TidyTests", needs: []),
     ],
     swiftLanguageModes: [.v6]
 )

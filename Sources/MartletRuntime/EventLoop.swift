@@ -21,6 +21,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// What the loop says it is when it is logged: a host's name in a simulated world.
     public let name: String
+    /// Which of its driver's loops it is.
+    public let number: Int
     /// The clock and the timers.
     public let timers: TimerQueue
     /// Where `loop.spawn` and `Task(executorPreference:)` put what is no actor's.
@@ -36,8 +38,9 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     var activity: StaticString = "idle"
 
     /// A loop that `driver` turns and whose clock and timers are `timers`.
-    public init(name: String, timers: TimerQueue, driver: any LoopDriver) {
+    public init(name: String, number: Int = 0, timers: TimerQueue, driver: any LoopDriver) {
         self.name = name
+        self.number = number
         self.timers = timers
         self.driver = driver
         taskExecutor = LoopTaskExecutor()

@@ -3,7 +3,8 @@
 /// Make one and arm it again and again: making it allocates, arming and cancelling do not. It is cancelled when
 /// it is released, and belongs to its loop like everything else there.
 public final class LoopTimer {
-    let loop: EventLoop
+    /// The loop on which it fires.
+    public let loop: EventLoop
     private let queue: TimerQueue
     private let index: TimingWheel.Index
     /// What the watchdog calls it.

@@ -157,7 +157,7 @@ extension Bytes: Hashable, Comparable {
     /// Whether `left` stands before `right`, byte by byte; a prefix stands before what it begins.
     @inlinable
     public static func < (left: Bytes, right: Bytes) -> Bool {
-        left.lexicographicallyPrecedes(right)
+        left.span.compare(to: right.span) < 0
     }
 
     /// Feeds the bytes and their number to `hasher`.
@@ -191,8 +191,33 @@ extension RawSpan {
     @inlinable
     public func isEqual(to other: RawSpan) -> Bool {
         guard byteCount == other.byteCount else { return false }
-        for index in 0..<byteCount where self[index] != other[index] { return false }
-        return true
+        return commonPrefix(with: other) == byteCount
+    }
+
+    /// Below, at or above zero as these bytes stand before, are the same as, or stand after those of `other`; a prefix
+    /// stands before what it begins. Not constant-time: never for secrets.
+    @inlinable
+    public func compare(to other: RawSpan) -> Int {
+        let common = commonPrefix(with: other)
+        if common < byteCount, common < other.byteCount { return Int(self[common]) - Int(other[common]) }
+        return byteCount - other.byteCount
+    }
+
+    /// How many bytes at the front are the same.
+    @inlinable
+    func commonPrefix(with other: RawSpan) -> Int {
+        let shorter = Swift.min(byteCount, other.byteCount)
+        var index = 0
+        while index &+ 8 <= shorter {
+            // Both loads end within the shorter of the two.
+            let mine = unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: index, as: UInt64.self)
+            let theirs = unsafe other.unsafeLoadUnaligned(fromUncheckedByteOffset: index, as: UInt64.self)
+            let difference = UInt64(littleEndian: mine ^ theirs)
+            if difference != 0 { return index &+ difference.trailingZeroBitCount / 8 }
+            index &+= 8
+        }
+        while index < shorter, self[index] == other[index] { index &+= 1 }
+        return index
     }
 
     /// The byte at `index`, which must be inside.

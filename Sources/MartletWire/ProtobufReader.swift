@@ -203,6 +203,14 @@ extension ProtobufReader {
         return reader.span(in: range)
     }
 
+    /// Where a `bytes` value stands in the outermost input: what to slice out of a `Bytes` to keep it without a copy.
+    /// Throws `tooLarge` for more than `maximum`.
+    @inlinable
+    public func range(maximum: Int = .max) throws(WireError) -> Range<Int> {
+        let count = try bytes(maximum: maximum).byteCount
+        return reader.offset - count..<reader.offset
+    }
+
     /// A `string` value. Throws `tooLarge` for more than `maximum` bytes and `notUTF8`.
     public func string(maximum: Int = .max) throws(WireError) -> String {
         let text = try bytes(maximum: maximum).withUnsafeBytes { String(validating: $0, as: UTF8.self) }

@@ -5,6 +5,9 @@
 ///
 /// The memory stands behind the object itself, so a slab is one allocation.
 public final class Slab: ManagedBuffer<Int, UInt8> {
+    /// The most bytes a slab has room for, since a `Bytes` counts them in 32 bits.
+    public static let maximumSize = Int(UInt32.max)
+
     /// Makes a slab with room for at least `capacity` bytes, uninitialised.
     @inlinable
     public static func make(capacity: Int) -> Slab {

@@ -25,11 +25,20 @@ extension Reader {
                 cursor &+= 1
                 return UInt64(first)
             }
+            // Two bytes are what the length of a usual frame takes.
+            if remaining > 1 {
+                let second = bytes[position &+ 1]
+                if second > 0, second < 0x80 {
+                    cursor &+= 2
+                    return UInt64(first & 0x7F) | UInt64(second) << 7
+                }
+            }
         }
         return try longVarint(maximumSize: Varint.maximumSize, minimal: true)
     }
 
-    /// The bytes behind the next varint, which tells how many they are, where they stand.
+    /// The bytes behind the next varint, which tells how many they are, where they stand. Throws `tooLarge` for more
+    /// than `maximum`.
     @inlinable
     @_lifetime(copy self)
     public mutating func lengthPrefixed(maximum: Int = .max) throws(WireError) -> RawSpan {
@@ -66,7 +75,8 @@ extension Reader {
 }
 
 extension Writer {
-    /// Appends `value` as an unsigned varint.
+    /// Appends `value` as an unsigned varint: of nine bytes at most up to `Varint.maximum`, else of ten, which
+    /// protobuf allows and multiformats does not.
     @inlinable
     public mutating func varint(_ value: UInt64) {
         var rest = value
@@ -84,12 +94,18 @@ extension Writer {
         bytes(span)
     }
 
-    /// Appends what `write` appends, behind a varint that tells how many bytes that was.
+    /// Appends what `write` appends, behind a varint that tells how many bytes that was. Where it throws, nothing is
+    /// appended.
     @inlinable
     public mutating func lengthPrefixed<E: Error>(_ write: (inout Writer) throws(E) -> Void) throws(E) {
         let start = count
         byte(0)
-        try write(&self)
+        do throws(E) {
+            try write(&self)
+        } catch {
+            length = start
+            throw error
+        }
         let written = count - start - 1
         let size = Varint.size(UInt64(written))
         if size > 1 {

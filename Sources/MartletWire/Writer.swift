@@ -56,7 +56,7 @@ public struct Writer: ~Copyable {
 
     @usableFromInline
     mutating func grow(by extra: Int) {
-        let larger = Slab.make(capacity: max(count + extra, 2 * capacity, 64))
+        let larger = Slab.make(capacity: max(count + extra, min(2 * capacity, Slab.maximumSize), 64))
         if let slab { larger.base.copyMemory(from: slab.base, byteCount: count) }
         slab = larger
     }

@@ -1,6 +1,7 @@
 import CCrypto
 import MartletCrypto
 import MartletWire
+import TestSupport
 import Testing
 
 @Suite("Keys")

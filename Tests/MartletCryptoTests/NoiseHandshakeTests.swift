@@ -1,5 +1,6 @@
 import MartletCrypto
 import MartletWire
+import TestSupport
 import Testing
 
 /// Both parties of a handshake, who know what their pattern asks them to know beforehand.

@@ -1,6 +1,7 @@
 import Foundation
 import MartletCrypto
 import MartletWire
+import TestSupport
 import Testing
 
 /// The published vectors of the field, all of them that are within what `NoiseProtocol` speaks.

@@ -1,5 +1,6 @@
 import MartletCrypto
 import MartletWire
+import TestSupport
 import Testing
 
 struct X25519Tests {

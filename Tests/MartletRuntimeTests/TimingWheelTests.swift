@@ -1,25 +1,14 @@
 import MartletRuntime
+import TestSupport
 import Testing
 
 @Suite("Timing wheel")
 struct TimingWheelTests {
-    /// SplitMix64, so that a failure repeats itself.
-    struct Draw: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-    }
-
     @Test(
         "entries come out in the order of their deadlines, equal ones as they went in",
         arguments: 1...20 as ClosedRange<UInt64>)
     func order(seed: UInt64) {
-        var draw = Draw(state: seed)
+        var draw = SeededGenerator(seed: seed)
         var now = Instant(nanoseconds: UInt64.random(in: 0...(1 << 40), using: &draw))
         var wheel = TimingWheel(now: now)
         // The model: what waits, by deadline and then by turn.

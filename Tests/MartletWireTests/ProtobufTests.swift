@@ -13,12 +13,12 @@ private struct PeerRecord: Equatable {
         var reader = ProtobufReader(bytes.span)
         while let field = try reader.next() {
             switch field.number {
-            case 1: peer = Bytes(copying: try reader.bytes(maximum: 64))
+            case 1: peer = bytes.slice(try reader.range(maximum: 64))
             case 2: sequence = try reader.uint64()
             case 3:
                 var address = try reader.message()
                 while let field = try address.next() {
-                    if field.number == 1 { addresses.append(Bytes(copying: try address.bytes())) }
+                    if field.number == 1 { addresses.append(bytes.slice(try address.range())) }
                 }
             default: break
             }

@@ -26,23 +26,22 @@ public struct Logger: Sendable {
         public static func < (left: Level, right: Level) -> Bool { left.rawValue < right.rawValue }
     }
 
-    /// A field's value.
+    /// What a line says beside its sentence: names and values, in their order.
     public typealias Fields = KeyValuePairs<String, any CustomStringConvertible & Sendable>
 
     /// Which part of the node speaks: `quic`, `dht`.
     public let subsystem: String
     private let sink: any LogSink
+    private let levels: LogLevels
     private let threshold: LogLevels.Threshold
 
     /// A logger for `subsystem` that writes to `sink` what `levels` lets through.
     public init(subsystem: String, sink: any LogSink, levels: LogLevels) {
         self.subsystem = subsystem
         self.sink = sink
-        threshold = levels.threshold(for: subsystem)
         self.levels = levels
+        threshold = levels.threshold(for: subsystem)
     }
-
-    private let levels: LogLevels
 
     /// A logger of another subsystem, to the same place.
     public func subsystem(_ name: String) -> Logger {
@@ -71,6 +70,14 @@ public struct LogRecord: Sendable {
     public var message: String
     /// What it says in fields, in their order.
     public var fields: Logger.Fields
+
+    /// A line with all its parts.
+    public init(level: Logger.Level, subsystem: String, message: String, fields: Logger.Fields = [:]) {
+        self.level = level
+        self.subsystem = subsystem
+        self.message = message
+        self.fields = fields
+    }
 }
 
 /// Where log lines go. It adds the time, and may be called from any thread.
@@ -79,52 +86,23 @@ public protocol LogSink: AnyObject, Sendable {
     func write(_ record: LogRecord)
 }
 
-/// From which level on each subsystem's lines are written. It can change at any time, from any thread.
-public final class LogLevels: Sendable {
-    /// The level of one subsystem; loggers hold on to it.
-    final class Threshold: Sendable {
-        let level: Atomic<UInt8>
-
-        init(_ level: Logger.Level) { self.level = Atomic(level.rawValue) }
+extension Logger.Level: LosslessStringConvertible {
+    /// The level of that name, or `nil` where there is none.
+    public init?(_ name: String) {
+        guard let level = Self.allCases.first(where: { $0.description == name }) else { return nil }
+        self = level
     }
 
-    private struct State {
-        var byDefault: Logger.Level
-        var own: [String: Logger.Level] = [:]
-        var thresholds: [String: Threshold] = [:]
-    }
-
-    private let state: Mutex<State>
-
-    /// Everything is written from `level` on.
-    public init(_ level: Logger.Level) {
-        state = Mutex(State(byDefault: level))
-    }
-
-    /// Sets the level of the subsystems that have none of their own.
-    public func setDefault(_ level: Logger.Level) {
-        state.withLock { state in
-            state.byDefault = level
-            for (name, threshold) in state.thresholds where state.own[name] == nil {
-                threshold.level.store(level.rawValue, ordering: .relaxed)
-            }
-        }
-    }
-
-    /// Sets the level of `subsystem`, or with `nil` lets it follow the default.
-    public func set(_ subsystem: String, to level: Logger.Level?) {
-        state.withLock { state in
-            state.own[subsystem] = level
-            state.thresholds[subsystem]?.level.store((level ?? state.byDefault).rawValue, ordering: .relaxed)
-        }
-    }
-
-    func threshold(for subsystem: String) -> Threshold {
-        state.withLock { state in
-            if let known = state.thresholds[subsystem] { return known }
-            let threshold = Threshold(state.own[subsystem] ?? state.byDefault)
-            state.thresholds[subsystem] = threshold
-            return threshold
+    /// Its name: `info`.
+    public var description: String {
+        switch self {
+        case .trace: "trace"
+        case .debug: "debug"
+        case .info: "info"
+        case .notice: "notice"
+        case .warning: "warning"
+        case .error: "error"
+        case .critical: "critical"
         }
     }
 }

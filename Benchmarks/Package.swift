@@ -1,0 +1,27 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// A package of its own: its C target stands in for the allocator, and it may use flags that a library may not.
+let house: [SwiftSetting] = [
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+    name: "Benchmarks",
+    dependencies: [.package(name: "martlet", path: "..")],
+    targets: [
+        .target(name: "CProbe"),
+        .target(name: "BenchmarkHarness", dependencies: ["CProbe"], swiftSettings: house),
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: ["BenchmarkHarness", .product(name: "Martlet", package: "martlet")],
+            swiftSettings: house,
+            // Valgrind 3.19 gives up on the debug information that this compiler writes.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "--strip-debug"])]),
+    ],
+    swiftLanguageModes: [.v6]
+)

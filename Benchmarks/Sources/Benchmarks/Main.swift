@@ -1,0 +1,8 @@
+import BenchmarkHarness
+
+@main
+struct Main {
+    static func main() {
+        runBenchmarks(wireBenchmarks)
+    }
+}

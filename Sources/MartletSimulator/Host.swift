@@ -1,0 +1,214 @@
+import MartletRuntime
+public import MartletWire
+
+/// A machine in a simulated world.
+///
+/// Code runs on it by `start`, over an `Environment` of its own. It can be paused, killed and restarted with its disk
+/// kept, and moved to another network, at any time.
+public final class Host {
+    /// The code that a host runs, from its start on.
+    public typealias Program = nonisolated(nonsending) (SimulatedEnvironment) async throws -> Void
+
+    /// What a host is doing.
+    public enum State: Hashable, Sendable {
+        /// It runs.
+        case up
+        /// It stands still: nothing runs and nothing is lost, but what comes in beyond what its buffers hold.
+        case paused
+        /// It is off.
+        case down
+    }
+
+    /// Its name, which stands in log lines.
+    public let name: String
+    /// Which of the world's hosts it is.
+    public let number: Int
+    /// What it keeps when it is killed.
+    public let disk: SimulatedDisk
+    /// Whether it runs.
+    public private(set) var state = State.up
+    /// Its line to its network, one direction each.
+    public internal(set) var network: Network?
+    var up = Line(LinkConditions())
+    var down = Line(LinkConditions())
+    /// How far its calendar clock is ahead of the world's.
+    public var wallClockOffset = Duration.zero
+    /// How many bytes of a TCP stream it keeps for a reader.
+    public var tcpReceiveBuffer = 6 << 20
+    // A world owns its hosts.
+    unowned let world: World
+    var addresses: [NetworkInterface] = []
+    /// The environment of what runs on it now.
+    public private(set) var environment: SimulatedEnvironment! = nil
+    private var programs: [Program] = []
+    private var held: [Packet] = []
+    private var heldTimers: [LoopTimer] = []
+    private var isHeld = false
+
+    /// How many packets wait for a paused host at the most.
+    static let heldPackets = 1024
+
+    init(name: String, number: Int, world: World) {
+        self.name = name
+        self.number = number
+        self.world = world
+        disk = SimulatedDisk(random: world.random.split())
+        environment = SimulatedEnvironment(host: self)
+    }
+
+    /// What its line does, both ways. Packets between two hosts pass over the lines of both.
+    public var line: LinkConditions {
+        get { up.conditions }
+        set {
+            up.conditions = newValue
+            down.conditions = newValue
+        }
+    }
+
+    /// What its line does with what it sends.
+    public var upLine: LinkConditions {
+        get { up.conditions }
+        set { up.conditions = newValue }
+    }
+
+    /// What its line does with what comes to it.
+    public var downLine: LinkConditions {
+        get { down.conditions }
+        set { down.conditions = newValue }
+    }
+
+    /// Its first address.
+    public var address: IPAddress {
+        precondition(!addresses.isEmpty, "\(name) has no address")
+        return addresses[0].address
+    }
+
+    func owns(_ address: IPAddress) -> Bool { addresses.contains { $0.address == address } }
+
+    // MARK: Where it is
+
+    /// Gives it one more address in `network`, which becomes the one it sends to.
+    public func attach(to network: Network, as address: IPAddress) {
+        network.add(.host(self), at: address)
+        self.network = network
+        addresses.append(
+            NetworkInterface(
+                name: "eth\(addresses.count)", index: UInt32(addresses.count + 1), address: address,
+                prefixLength: address.isV4 ? 24 : 64))
+        environment.interfacesChanged()
+    }
+
+    /// Takes an address away.
+    public func detach(_ address: IPAddress) {
+        network?.remove(address)
+        addresses.removeAll { $0.address == address }
+        environment.interfacesChanged()
+    }
+
+    /// Moves it to another network, where it has `address` alone.
+    public func move(to network: Network, as address: IPAddress) {
+        for interface in addresses { self.network?.remove(interface.address) }
+        addresses = []
+        attach(to: network, as: address)
+    }
+
+    // MARK: What it runs
+
+    /// Runs `program` on it, now and after each restart. An error that it throws is the world's failure.
+    public func start(_ program: @escaping Program) {
+        programs.append(program)
+        if state != .down { launch(program) }
+    }
+
+    private func launch(_ program: @escaping Program) {
+        let environment = environment!
+        world.deliver(to: environment.loop) {
+            let task = environment.loop.spawn(name) { [weak self] in
+                do {
+                    try await program(environment)
+                } catch {
+                    guard let self, environment === self.environment, self.state != .down else { return }
+                    self.world.fail("\(self.name): \(error)")
+                }
+            }
+            environment.programs.append(task)
+        }
+    }
+
+    /// Stops it in the middle of whatever it does, until `resume`.
+    public func pause() {
+        guard state == .up else { return }
+        state = .paused
+    }
+
+    /// Goes on after `pause`.
+    public func resume() {
+        guard state == .paused else { return }
+        state = .up
+        let timers = heldTimers
+        let packets = held
+        heldTimers = []
+        held = []
+        for timer in timers { fire(timer) }
+        for packet in packets { arrive(packet) }
+        if isHeld {
+            isHeld = false
+            world.makeReady(environment.loop)
+        }
+    }
+
+    /// Switches it off without a word to anyone: sockets vanish, what runs ends, the disk stays as it is.
+    public func kill() {
+        guard state != .down else { return }
+        state = .down
+        held = []
+        heldTimers = []
+        isHeld = false
+        environment.die()
+    }
+
+    /// Switches it on again after `kill`, or off and on; its programs start anew.
+    public func restart() {
+        kill()
+        state = .up
+        environment = SimulatedEnvironment(host: self)
+        for program in programs { launch(program) }
+    }
+
+    // MARK: What the world does with it
+
+    /// Whether `loop` may run now; if not, it is remembered for later or never.
+    func mayRun(_ loop: EventLoop) -> Bool {
+        guard loop === environment.loop, state == .paused else { return true }
+        isHeld = true
+        return false
+    }
+
+    func fire(_ timer: LoopTimer) {
+        // What a killed host left behind may still unwind, but no time passes for it any more.
+        guard timer.loop === environment.loop, state != .down else { return }
+        guard state == .up else { return heldTimers.append(timer) }
+        let loop = timer.loop
+        let hadWork = loop.hasWork
+        loop.fire(timer)
+        if !hadWork, loop.hasWork { world.makeReady(loop) }
+    }
+
+    func arrive(_ packet: Packet) {
+        switch state {
+        case .up:
+            environment.arrive(packet)
+        case .paused where held.count < Self.heldPackets:
+            held.append(packet)
+        case .paused:
+            world.drop(packet, .queueFull)
+        case .down:
+            world.drop(packet, .hostDown)
+        }
+    }
+
+    func lost(_ packet: Packet, _ report: LossReport) {
+        guard state != .down else { return }
+        environment.tcp.lost(packet, report)
+    }
+}

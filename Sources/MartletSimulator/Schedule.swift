@@ -1,0 +1,40 @@
+import MartletRuntime
+
+/// What is still to happen in a world apart from its hosts' timers, in order of time.
+struct Schedule: ~Copyable {
+    /// Something that will happen.
+    enum Event {
+        /// A packet comes to a host.
+        case arrival(Packet, at: Host)
+        /// A packet comes to the gateway between two networks, on its way out or in.
+        case gateway(Packet, Gateway, inbound: Bool)
+        /// Anything else.
+        case action(() -> Void)
+    }
+
+    private var wheel = TimingWheel(now: .start)
+    private var events: [Event?] = []
+
+    /// How much is still to happen.
+    var count: Int { wheel.count }
+
+    /// When the next event is due; it may be said a little early.
+    var nextDeadline: Instant? { wheel.nextDeadline }
+
+    mutating func add(_ event: consuming Event, at time: Instant) {
+        let index = wheel.makeEntry()
+        if Int(index) == events.count {
+            events.append(event)
+        } else {
+            events[Int(index)] = event
+        }
+        wheel.insert(index, at: time)
+    }
+
+    mutating func popDue(at now: Instant) -> Event? {
+        guard let index = wheel.popExpired(at: now) else { return nil }
+        let event = events[Int(index)].take()
+        wheel.dropEntry(index)
+        return event
+    }
+}

@@ -1,0 +1,56 @@
+import MartletRuntime
+import MartletWire
+
+/// A UDP socket of a simulated host.
+final class SimulatedUDPSocket: UDPSocket {
+    // The environment owns its sockets until they are closed.
+    private weak var environment: SimulatedEnvironment?
+    private let reusesPort: Bool
+
+    init(environment: SimulatedEnvironment, localAddress: SocketAddress, reusesPort: Bool) {
+        self.environment = environment
+        self.reusesPort = reusesPort
+        super.init(loop: environment.loop, localAddress: localAddress)
+    }
+
+    override var maximumSegments: Int { 64 }
+
+    override func send(
+        _ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?, segmentSize: Int?, ecn: ECN
+    ) -> SendResult {
+        guard let environment, let host = environment.livingHost else { return .dropped(.closed) }
+        guard let from = source ?? environment.sourceAddress(for: destination.ip, bound: localAddress.ip) else {
+            return .dropped(.unreachable)
+        }
+        guard destination.port != 0, destination.ip.isV4 == from.isV4 else { return .dropped(.unreachable) }
+        var reader = Reader(bytes)
+        repeat {
+            let size = min(segmentSize ?? bytes.byteCount, reader.remaining)
+            guard let segment = try? reader.span(size) else { break }
+            host.world.send(
+                Packet(
+                    source: SocketAddress(from, port: localAddress.port), destination: destination, transport: .udp,
+                    payload: Bytes(copying: segment), ecn: ecn),
+                from: host)
+        } while !reader.isAtEnd
+        return .sent
+    }
+
+    override func close() {
+        environment?.udpClosed(self)
+        environment = nil
+        onDatagram = nil
+        onBatchEnd = nil
+        onWritable = nil
+    }
+
+    func receive(_ packet: borrowing Packet) {
+        guard let onDatagram else { return }
+        let onBatchEnd = onBatchEnd
+        onDatagram(
+            Datagram(
+                bytes: packet.payload.span, source: packet.source, localAddress: packet.destination.ip, ecn: packet.ecn)
+        )
+        onBatchEnd?()
+    }
+}
