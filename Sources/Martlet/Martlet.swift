@@ -1,3 +1,4 @@
+@_exported public import MartletCrypto
 @_exported public import MartletWire
 
 /// What this build of Martlet calls itself.

@@ -1,7 +1,7 @@
 import MartletRuntime
 public import MartletWire
 
-/// A machine in a simulated world.
+/// A computer in a simulated world.
 ///
 /// Code runs on it by `start`, over an `Environment` of its own. It can be paused, killed and restarted with its disk
 /// kept, and moved to another network, at any time.

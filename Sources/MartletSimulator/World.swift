@@ -39,6 +39,10 @@ public final class World {
     private let driver = Driver()
     private var failure: WorldFailure?
     private var isSeeded = false
+    private var turnsAtOnce = 0
+
+    /// After so many turns at one instant, what runs is taken to run in a circle.
+    private static let turnsAtOnceLimit = 10_000_000
 
     /// An empty world. Where the variable `MARTLET_SEED` is set, it takes the place of `seed`: so a failure is replayed.
     public init(seed: UInt64, file: String = #fileID, function: String = #function) {
@@ -131,6 +135,11 @@ public final class World {
     private func step(before end: Instant) -> Bool {
         if runReadyLoop() || pool.runOne() {
             statistics.jobTurns += 1
+            turnsAtOnce += 1
+            guard turnsAtOnce < Self.turnsAtOnceLimit else {
+                fail("\(turnsAtOnce) turns without the clock moving: something runs in a circle")
+                return false
+            }
             return true
         }
         if let timer = timers.popExpired() {
@@ -148,6 +157,7 @@ public final class World {
             return false
         }
         timers.advance(to: next)
+        turnsAtOnce = 0
         return true
     }
 
