@@ -1,24 +1,7 @@
 import Martlet
 
 /// The parsers of `MartletCrypto`.
-let cryptoTargets: [FuzzTarget] = [
-    FuzzTarget("PublicKey") { input in
-        let key = try PublicKey(protobuf: input)
-        let again = try PublicKey(protobuf: key.protobuf)
-        expect(again == key, "a key is read back from its encoding")
-        expect(!key.isValid(Bytes([1, 2, 3]), for: input), "no key has signed that")
-    },
-
-    FuzzTarget("PrivateKey") { input in
-        let key = try PrivateKey(protobuf: input.span)
-        expect(key.publicKey.isValid(key.sign(input), for: input), "a key's signature is valid")
-    },
-
-    FuzzTarget("Certificate") { input in
-        let certificate = try Certificate(der: input)
-        _ = try certificate.verify(at: certificate.notBefore)
-    },
-
+let noiseTargets: [FuzzTarget] = [
     FuzzTarget("NoiseHandshake") { input in
         // A byte chooses the protocol and the side; then come the other side's messages, each behind its length.
         var reader = Reader(input.span)
