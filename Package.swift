@@ -44,6 +44,9 @@ let package = Package(
         room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
         tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire", "CCrypto"], resources: [.copy("Vectors")]),
 
+        room("MartletIdentity", needs: ["MartletWire", "MartletCrypto"]),
+        tests("MartletIdentityTests", needs: ["MartletIdentity", "MartletCrypto", "MartletWire"]),
+
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
@@ -58,7 +61,7 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
-        room("Martlet", needs: ["MartletWire", "MartletCrypto"]),
+        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
