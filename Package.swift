@@ -61,7 +61,7 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
-        room("Martlet", needs: ["MartletWire", "MartletCrypto"]),
+        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 

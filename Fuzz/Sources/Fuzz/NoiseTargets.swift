@@ -1,6 +1,6 @@
 import Martlet
 
-/// The parsers of `MartletCrypto`.
+/// The Noise handshake of `MartletCrypto`.
 let noiseTargets: [FuzzTarget] = [
     FuzzTarget("NoiseHandshake") { input in
         // A byte chooses the protocol and the side; then come the other side's messages, each behind its length.
