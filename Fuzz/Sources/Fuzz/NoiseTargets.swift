@@ -19,7 +19,7 @@ let noiseTargets: [FuzzTarget] = [
                 _ = try handshake.readMessage(try reader.lengthPrefixed())
             }
         }
-    },
+    }
 ]
 
 private let noiseProtocols: [NoiseProtocol] = [
