@@ -12,9 +12,9 @@ extension NetworkInterface {
         var next = first
         while let entry = next?.pointee {
             next = entry.ifa_next
-            guard let address = entry.ifa_addr, let ip = IPAddress(system: address) else { continue }
+            guard let memory = entry.ifa_addr, let ip = SystemAddress.load(memory)?.ip else { continue }
             let name = String(cString: entry.ifa_name)
-            let mask = entry.ifa_netmask.flatMap { IPAddress(system: $0, family: ip.family) }
+            let mask = entry.ifa_netmask.flatMap { SystemAddress.load($0)?.ip }
             let isUp = entry.ifa_flags & UInt32(IFF_UP) != 0
             let isRunning = entry.ifa_flags & UInt32(IFF_RUNNING) != 0
             interfaces.append(
@@ -24,24 +24,6 @@ extension NetworkInterface {
                     isLoopback: entry.ifa_flags & UInt32(IFF_LOOPBACK) != 0))
         }
         return interfaces.sorted { ($0.index, $0.address, $0.prefixLength) < ($1.index, $1.address, $1.prefixLength) }
-    }
-}
-
-extension IPAddress {
-    /// The address in a socket address of the system, or `nil` where that is of neither family. Where `family` is
-    /// given it is believed rather than what the socket address says, which is wrong in some masks.
-    init?(system address: UnsafePointer<sockaddr>, family: Family? = nil) {
-        switch family.map({ $0 == .v4 ? AF_INET : AF_INET6 }) ?? Int32(address.pointee.sa_family) {
-        case AF_INET:
-            self = UnsafeRawPointer(address).withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-                IPAddress(v4: UInt32(bigEndian: $0.pointee.sin_addr.s_addr))
-            }
-        case AF_INET6:
-            let start = UnsafeRawPointer(address) + (MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr) ?? 8)
-            self.init(v6: UInt128(bigEndian: start.loadUnaligned(as: UInt128.self)))
-        default:
-            return nil
-        }
     }
 }
 

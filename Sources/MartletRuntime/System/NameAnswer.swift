@@ -9,61 +9,56 @@ enum NameAnswer {
 
     /// The answer to a question for addresses.
     static let addresses: ares_addrinfo_callback = { argument, status, _, result in
-        let lookup = NameLookup.returned(argument)
         defer { if let result { ares_freeaddrinfo(result) } }
-        guard status == ARES_SUCCESS else { return lookup.answer(.failure(NameError(status: status))) }
         var records: [NameRecord] = []
         var next = result?.pointee.nodes
         while let node = next?.pointee {
-            if let address = node.ai_addr, let ip = IPAddress(system: address) { records.append(.address(ip)) }
+            if let memory = node.ai_addr, let ip = SystemAddress.load(memory)?.ip { records.append(.address(ip)) }
             next = node.ai_next
         }
-        lookup.answer(records.isEmpty ? .failure(.noRecords) : .success(records))
+        NameAnswer.give(records, status, to: argument)
     }
 
     /// The answer to a question for text.
     static let text: ares_callback = { argument, status, _, bytes, count in
         var first: UnsafeMutablePointer<ares_txt_ext>?
-        NameAnswer.parse(argument, status) { ares_parse_txt_reply_ext(bytes, count, &first) } records: {
-            defer { ares_free_data(first) }
-            var texts: [[UInt8]] = []
-            var next = first
-            while let piece = next?.pointee {
-                if piece.record_start != 0 || texts.isEmpty { texts.append([]) }
-                texts[texts.count - 1] += UnsafeBufferPointer(start: piece.txt, count: piece.length)
-                next = piece.next
-            }
-            return texts.map { .text(Bytes($0)) }
+        let status = status == ARES_SUCCESS ? ares_parse_txt_reply_ext(bytes, count, &first) : status
+        defer { ares_free_data(first) }
+        var texts: [[UInt8]] = []
+        var next = first
+        while let piece = next?.pointee {
+            if piece.record_start != 0 || texts.isEmpty { texts.append([]) }
+            texts[texts.count - 1] += UnsafeBufferPointer(start: piece.txt, count: piece.length)
+            next = piece.next
         }
+        NameAnswer.give(texts.map { .text(Bytes($0)) }, status, to: argument)
     }
 
     /// The answer to a question for services. What is offered under no usable name is left out.
     static let services: ares_callback = { argument, status, _, bytes, count in
         var first: UnsafeMutablePointer<ares_srv_reply>?
-        NameAnswer.parse(argument, status) { ares_parse_srv_reply(bytes, count, &first) } records: {
-            defer { ares_free_data(first) }
-            var records: [NameRecord] = []
-            var next = first
-            while let reply = next?.pointee {
-                if let target = try? DomainName(String(cString: reply.host)) {
-                    records.append(
-                        .service(
-                            target: target.text, port: reply.port, priority: reply.priority, weight: reply.weight))
-                }
-                next = reply.next
+        let status = status == ARES_SUCCESS ? ares_parse_srv_reply(bytes, count, &first) : status
+        defer { ares_free_data(first) }
+        var records: [NameRecord] = []
+        var next = first
+        while let reply = next?.pointee {
+            if let target = try? DomainName(String(cString: reply.host)).text {
+                records.append(
+                    .service(target: target, port: reply.port, priority: reply.priority, weight: reply.weight))
             }
-            return records
+            next = reply.next
         }
+        NameAnswer.give(records, status, to: argument)
     }
 
-    private static func parse(
-        _ argument: UnsafeMutableRawPointer?, _ status: Int32, _ parse: () -> Int32, records: () -> [NameRecord]
-    ) {
+    /// Tells the look-up that c-ares was given as `argument` what came of it.
+    private static func give(_ records: [NameRecord], _ status: Int32, to argument: UnsafeMutableRawPointer?) {
         let lookup = NameLookup.returned(argument)
-        let status = status == ARES_SUCCESS ? parse() : status
-        guard status == ARES_SUCCESS else { return lookup.answer(.failure(NameError(status: status))) }
-        let records = records()
-        lookup.answer(records.isEmpty ? .failure(.noRecords) : .success(records))
+        if status != ARES_SUCCESS {
+            lookup.answer(.failure(NameError(status: status)))
+        } else {
+            lookup.answer(records.isEmpty ? .failure(.noRecords) : .success(records))
+        }
     }
 }
 
