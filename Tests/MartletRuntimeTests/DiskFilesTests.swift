@@ -136,28 +136,29 @@ struct DiskFilesTests {
     }
 
     @Test("a write that does not fit leaves the old file, whole")
-    func fullFile() async throws {
-        // The limit on a file's length stands in for a small disk, which only root could make.
-        let length = 16 << 20
-        signal(SIGXFSZ, SIG_IGN)
-        try await withStore { files, path in
-            try await files.replace("a", with: Bytes(utf8: "old"), isPrivate: false)
-            try await files.append(Bytes(utf8: "log"), to: "log")
-            try #require(truncate("\(path)/log", length - 10) == 0)
-            var before = rlimit()
-            getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
-            var limited = before
-            limited.rlim_cur = rlim_t(length)
-            setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limited)
-            defer { setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before) }
-            let large = Bytes(count: length + 1) { $0.initializeMemory(as: UInt8.self, repeating: 7) }
-            await #expect(throws: FileError.full) { try await files.replace("a", with: large, isPrivate: false) }
-            #expect(try await files.read("a", maximum: 10)?.utf8 == "old")
-            #expect(access("\(path)/.replacing", F_OK) != 0)
-            await #expect(throws: FileError.full) {
-                try await files.append(Bytes(utf8: "does not fit in"), to: "log")
+    func fullFile() async {
+        // The limit on a file's length stands in for a small disk, which only root could make; it is a process's own.
+        await #expect(processExitsWith: .success) {
+            let length = 1 << 20
+            signal(SIGXFSZ, SIG_IGN)
+            var limit = rlimit(rlim_cur: rlim_t(length), rlim_max: rlim_t(length))
+            setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+            let directory = try TemporaryDirectory()
+            try await withEnvironment { environment in
+                let files = DiskFiles(directory: directory.path, on: environment.loop)
+                defer { files.shutdown() }
+                try await files.replace("a", with: Bytes(utf8: "old"), isPrivate: false)
+                let large = Bytes(count: length + 1) { $0.initializeMemory(as: UInt8.self, repeating: 7) }
+                await #expect(throws: FileError.full) { try await files.replace("a", with: large, isPrivate: false) }
+                #expect(try await files.read("a", maximum: 10)?.utf8 == "old")
+                #expect(access("\(directory.path)/.replacing", F_OK) != 0)
+                try await files.append(large.slice(0..<(length - 10)), to: "log")
+                await #expect(throws: FileError.full) {
+                    try await files.append(Bytes(utf8: "does not fit in"), to: "log")
+                }
+                let log = try await files.read("log", maximum: length)
+                #expect(log?.count == length - 10)
             }
-            #expect(try await files.read("log", maximum: length)?.count == length - 10)
         }
     }
 

@@ -20,7 +20,7 @@ final class SystemResources {
     }
 }
 
-extension SystemEnvironment {
+extension SystemEnvironment: Environment {
     /// Asks the servers of names for the records of `name`, by `deadline`. Addresses come from the hosts file as well,
     /// and a name for them may be short, for the system's search list.
     ///
