@@ -44,6 +44,9 @@ let package = Package(
         room("MartletCrypto", needs: ["MartletWire", "CCrypto"]),
         tests("MartletCryptoTests", needs: ["MartletCrypto", "MartletWire", "CCrypto"], resources: [.copy("Vectors")]),
 
+        room("MartletIdentity", needs: ["MartletWire", "MartletCrypto"]),
+        tests("MartletIdentityTests", needs: ["MartletIdentity", "MartletCrypto", "MartletWire"]),
+
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
@@ -52,9 +55,13 @@ let package = Package(
         .target(name: "CSeededRandom", path: "Sources/C/CSeededRandom"),
         room("MartletSimulator", needs: ["MartletRuntime", "MartletWire", "CSimulator"]),
         tests(
-            "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
+            "MartletSimulatorTests",
+            needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom", "BusyWorld"]),
+        .executableTarget(
+            name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
+            path: "Tests/BusyWorld", swiftSettings: house),
 
-        room("Martlet", needs: ["MartletWire"]),
+        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
