@@ -63,6 +63,9 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
+        room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
+        tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
+
         room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
