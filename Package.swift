@@ -66,10 +66,14 @@ let package = Package(
         room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
         tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
 
-        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
+        room("Martlet", needs: ["MartletMesh", "MartletWire", "MartletCrypto", "MartletIdentity"]),
 
-        .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
-        tests("MartletCommandTests", needs: ["MartletCommand"]),
+        .systemLibrary(
+            name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+        .executableTarget(
+            name: "MartletCommand", dependencies: ["Martlet", "MartletMesh", "MartletRuntime", "CEdit"],
+            swiftSettings: house),
+        tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
 
         example("Frames"),
 

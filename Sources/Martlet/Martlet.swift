@@ -1,5 +1,6 @@
 @_exported public import MartletCrypto
 @_exported public import MartletIdentity
+@_exported public import MartletMesh
 @_exported public import MartletWire
 
 /// What this build of Martlet calls itself.

@@ -133,15 +133,15 @@ extension Mesh {
     /// The connection is a peer from now on.
     private mutating func become(_ number: Int, _ theirs: Greeting, _ key: PeerKey, at now: Instant) {
         guard var connection = connections[number], let remote = connection.remote else { return }
-        let byID = theirs.port.map {
-            vantage.canonical(MeshAddress(SocketAddress(remote.ip, port: $0, scope: remote.scope)))
+        func here(_ port: UInt16) -> MeshAddress {
+            vantage.canonical(MeshAddress(SocketAddress(remote.ip, port: port, scope: remote.scope)))
         }
+        let byID = theirs.port.map(here)
         // Where it was reached it can be reached again; what it says of its port is the next best.
         let dialled: MeshAddress? =
             switch connection.dialled {
             case .ip: connection.dialled
-            case .name(_, let port):
-                vantage.canonical(MeshAddress(SocketAddress(remote.ip, port: port, scope: remote.scope)))
+            case .name(_, let port): here(port)
             case nil: nil
             }
         connection.stage = .connected
@@ -151,8 +151,8 @@ extension Mesh {
         connection.peer = MeshPeer(
             id: theirs.id, name: theirs.name, address: connection.listens ?? MeshAddress(remote),
             isInbound: connection.dialled == nil, fingerprint: connection.fingerprint)
-        for address in [byID, dialled, connection.dialled].compactMap(\.self)
-        where !connection.aliases.contains(address) {
+        let names = [byID, dialled, connection.dialled].compactMap(\.self)
+        for address in names where !connection.aliases.contains(address) {
             _ = book.add(address, .met, rank: random.next(), at: now)
             connection.aliases.append(address)
         }

@@ -18,7 +18,8 @@ public enum MeshText {
         return shown
     }
 
-    private static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
+    /// Whether a terminal would act on `scalar`, or read what follows it differently.
+    public static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
         // The joiners are format characters too, but emoji and some scripts are made with them.
         if scalar == "\u{200C}" || scalar == "\u{200D}" { return false }
         switch scalar.properties.generalCategory {
