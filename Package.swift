@@ -75,6 +75,10 @@ let package = Package(
             swiftSettings: house),
         tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
 
+        .testTarget(
+            name: "InteropTests", dependencies: ["MartletMesh", "MartletRuntime", "TestSupport"], exclude: ["Peers"],
+            swiftSettings: house),
+
         example("Frames"),
 
         tests("TidyTests", needs: []),

@@ -17,6 +17,9 @@ let package = Package(
         .target(name: "CProbe"),
         .target(name: "BenchmarkHarness", dependencies: ["CProbe"], swiftSettings: house),
         .executableTarget(
+            name: "MeshBenchmarks", dependencies: [.product(name: "Martlet", package: "martlet")],
+            swiftSettings: house),
+        .executableTarget(
             name: "Benchmarks",
             dependencies: ["BenchmarkHarness", .product(name: "Martlet", package: "martlet")],
             swiftSettings: house,
