@@ -114,7 +114,7 @@ extension World {
         for duration: Duration, count: Int = 20, from candidates: [FaultSchedule.Kind] = FaultSchedule.Kind.allCases
     ) -> FaultSchedule {
         FaultSchedule(
-            hosts: hosts.count, networks: gateways.count, duration: duration, count: count, from: candidates,
+            hosts: hosts.count, networks: networks.count, duration: duration, count: count, from: candidates,
             using: &random)
     }
 
@@ -147,7 +147,7 @@ extension World {
         case .restart:
             host?.restart()
         case .gatewayRestart:
-            gateways[fault.targets[0]].restart()
+            networks[fault.targets[0]].gateway?.restart()
         case .diskFailure:
             host?.disk.writeFailure = fault.strength < 0.5 ? .full : .system(5, "the disk fails")
             at(ends) { host?.disk.writeFailure = nil }

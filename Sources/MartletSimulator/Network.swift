@@ -36,6 +36,9 @@ public final class Network {
         if let gateway, !gateway.translates(address) { gateway.outside.remove(address) }
     }
 
+    /// Lets go of everyone, so that hosts and networks don't hold each other for ever.
+    func dissolve() { residents = [:] }
+
     func resident(at address: IPAddress) -> Resident? { residents[address] }
 
     /// Carries a packet that has come to this network at `now`, on to its host or to the next gateway.
@@ -77,7 +80,7 @@ public final class Gateway {
     var down: Line
     /// The network above.
     let outside: Network
-    // Set by the network that is made with this gateway, which lives as long.
+    // Set by the network that is made with this gateway, which the world keeps as long as itself.
     unowned(unsafe) var inside: Network! = nil
     private var table: NATTable
 
@@ -129,8 +132,9 @@ extension World {
     ) -> Network {
         let gateway = Gateway(
             kind, address: address, outside: outside ?? internet, line: line, random: random.split())
-        gateways.append(gateway)
-        return Network(name: name, world: self, gateway: gateway)
+        let network = Network(name: name, world: self, gateway: gateway)
+        networks.append(network)
+        return network
     }
 
     /// Takes a packet from a host onto its line.

@@ -17,8 +17,8 @@ public final class World {
     public private(set) var internet: Network! = nil
     /// The hosts, in the order in which they were made.
     public private(set) var hosts: [Host] = []
-    /// The gateways, in the order in which they were made.
-    var gateways: [Gateway] = []
+    /// The networks behind gateways, in the order in which they were made.
+    var networks: [Network] = []
     /// Everything that happened so far, as a fingerprint.
     public internal(set) var digest = TraceDigest()
     /// What happened to packets, and how much else happened.
@@ -68,6 +68,8 @@ public final class World {
             stepsAtOnce = 0
             while stepsAtOnce < stepsAtOnceLimit, runReadyLoop() || runPool() {}
         }
+        internet.dissolve()
+        for network in networks { network.dissolve() }
         driver.world = nil
     }
 
