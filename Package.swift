@@ -21,8 +21,8 @@ func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = [
 }
 
 /// A program that shows how the library is used, in `Examples/<Name>`.
-func example(_ name: String) -> Target {
-    .executableTarget(name: name, dependencies: ["Martlet"], path: "Examples/\(name)", swiftSettings: house)
+func example(_ name: String, needs: [Target.Dependency] = []) -> Target {
+    .executableTarget(name: name, dependencies: ["Martlet"] + needs, path: "Examples/\(name)", swiftSettings: house)
 }
 
 let package = Package(
@@ -66,6 +66,9 @@ let package = Package(
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 
         example("Frames"),
+        example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
+
+        tests("SimulationTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
         tests("TidyTests", needs: []),
     ],
