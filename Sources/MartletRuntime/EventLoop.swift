@@ -29,7 +29,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     public let taskExecutor: LoopTaskExecutor
     let home: Home
     private let driver: any LoopDriver
-    private let inbox = Mutex(Inbox())
+    private let inbox = Lock(Inbox())
     private let hasMail = Atomic(false)
     private var jobs = Ring<LoopJob>()
     private var deferred = Ring<() -> Void>()
