@@ -29,10 +29,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     public let taskExecutor: LoopTaskExecutor
     let home: Home
     private let driver: any LoopDriver
-    private let inbox = Mutex(Inbox())
-    /// Counts the holders of the inbox. Only for the thread sanitizer, which can't see into the standard library's
-    /// lock where two threads want it at once; it costs two moves.
-    private let inboxHolders = Atomic(0)
+    private let inbox = Lock(Inbox())
     private let hasMail = Atomic(false)
     private var jobs = Ring<LoopJob>()
     private var deferred = Ring<() -> Void>()
@@ -100,16 +97,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// Whether the calling code runs on this loop.
     public func isIsolatingCurrentContext() -> Bool? { isCurrent }
 
-    private func withInbox(_ change: (inout Inbox) -> Void) {
-        inbox.withLock { inbox in
-            let holders = inboxHolders.load(ordering: .acquiring)
-            change(&inbox)
-            inboxHolders.store(holders &+ 1, ordering: .releasing)
-        }
-    }
-
     private func post(_ change: (inout Inbox) -> Void) {
-        withInbox(change)
+        inbox.withLock { change(&$0) }
         if !hasMail.exchange(true, ordering: .sequentiallyConsistent) { driver.wake(self) }
     }
 
@@ -171,7 +160,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         hasMail.store(false, ordering: .sequentiallyConsistent)
         var taken = Inbox()
         swap(&taken, &spare)
-        withInbox { swap(&$0, &taken) }
+        inbox.withLock { swap(&$0, &taken) }
         for job in taken.jobs { jobs.append(job) }
         for callback in taken.callbacks { deferred.append(callback) }
         taken.jobs.removeAll(keepingCapacity: true)
