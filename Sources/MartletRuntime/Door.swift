@@ -42,9 +42,18 @@ extension EventLoop {
     ) -> Task<Void, Never> {
         preconditionCurrent()
         let carried = Carried(value: body)
-        return Task(name: name, executorPreference: taskExecutor) { [home] in
-            await home.converse(carried)
+        guard let conversations else {
+            return Task(name: name, executorPreference: taskExecutor) { [home] in
+                await home.converse(carried)
+            }
         }
+        let number = conversations.begin()
+        let task = Task(name: name, executorPreference: taskExecutor) { [home] in
+            await home.converse(carried)
+            conversations.ended(number)
+        }
+        conversations.began(number, task)
+        return task
     }
 
     /// Runs `body` on the loop for a caller on any thread, and waits for what it returns.
