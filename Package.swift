@@ -57,6 +57,8 @@ let package = Package(
         tests(
             "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
+        room("MartletTransport", needs: ["MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
