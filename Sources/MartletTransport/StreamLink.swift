@@ -143,10 +143,11 @@ public final class StreamLink: @unchecked Sendable {
     /// Copies output to `buffer`, as much as there is and fits. Where `rest` is then empty and `ends`, the end is taken
     /// as well.
     public func takeOutput(into buffer: UnsafeMutableRawBufferPointer) -> (count: Int, rest: Output) {
-        // Used within the call alone, which does not leave this thread.
-        nonisolated(unsafe) let target = buffer
+        // A lock's body may not see a pointer that is not `Sendable`; this one does not outlive the call.
+        let (start, size) = (UInt(bitPattern: buffer.baseAddress), buffer.count)
         let (count, rest, writer) = state.withLock { state in
-            let count = state.outgoing.take(into: target)
+            let target = UnsafeMutableRawPointer(bitPattern: start)
+            let count = state.outgoing.take(into: UnsafeMutableRawBufferPointer(start: target, count: size))
             let (rest, writer) = state.settleOutput()
             return (count, rest, writer)
         }
