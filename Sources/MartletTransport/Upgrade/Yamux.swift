@@ -32,6 +32,8 @@ final class Yamux<User: YamuxUser> {
     static var initialWindow: Int { 256 << 10 }
     /// How much one stream may send before it is the next one's turn, while others have something to send as well.
     static var quantum: Int { 16 << 10 }
+    /// What is left of a buffer is used where it has room for two headers and some data.
+    static var smallestPiece: Int { 512 }
     /// A window grows when half of it is used up in less than so many round trips.
     static var growthRoundTrips: Int { 4 }
 
@@ -437,8 +439,10 @@ extension Yamux {
     /// Whether `transmit` would give anything.
     var hasOutput: Bool { !control.isEmpty || !ready.isEmpty }
 
-    /// Writes as many frames as there are and fit to `buffer`, and says how many bytes that were.
+    /// Writes as many frames as there are and fit to `buffer`, which must have room for `smallestPiece` bytes, and says
+    /// how many bytes that were.
     func transmit(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        precondition(buffer.count >= Self.smallestPiece, "no room")
         var filled = 0
         while buffer.count - filled >= YamuxHeader.size {
             guard let header = control.popFirst() else { break }
@@ -446,10 +450,9 @@ extension Yamux {
             filled += YamuxHeader.size
         }
         if control.isEmpty { answers = 0 }
-        // A piece of data of at least a few hundred bytes should fit behind its header.
-        while buffer.count - filled >= 2 * YamuxHeader.size + 256 || (filled == 0 && buffer.count > 2 * YamuxHeader.size),
-            let entry = ready.popFirst()
-        {
+        // Behind the first, a piece goes into the next buffer rather than into a rest of this one that is hardly worth
+        // its header.
+        while filled == 0 || buffer.count - filled >= Self.smallestPiece, let entry = ready.popFirst() {
             entry.isReady = false
             guard !entry.isOver else { continue }
             filled += transmit(entry, into: UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))

@@ -318,6 +318,6 @@ final class YamuxConnection: Connection {
 extension StreamLink: YamuxUser {
     func deliverBreak(code: UInt64) {
         deliverReset(code: code)
-        deliverStop(code: code)
+        endOutput(.reset(code: code))
     }
 }
