@@ -63,6 +63,14 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
+        room("MartletTransport", needs: ["MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletTransportTests",
+            needs: [
+                "MartletTransport", "MartletSimulator", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletWire", "CSeededRandom",
+            ]),
+
         room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
