@@ -74,7 +74,9 @@ final class SimulatedTCP {
             return true
         }
         guard isChosen, !options.reusesPort else { return false }
-        return streams.contains { $0.key.local.port == port && $0.key.local.ip == ends.local.ip && !$0.value.isLingering }
+        return streams.contains {
+            $0.key.local.port == port && $0.key.local.ip == ends.local.ip && !$0.value.isLingering
+        }
     }
 
     private func makeStream(_ ends: Ends, options: TCPOptions) -> SimulatedTCPStream {

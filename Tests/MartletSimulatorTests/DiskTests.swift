@@ -51,7 +51,9 @@ struct DiskTests {
         #expect(disk.files == ["a/b": Bytes([1, 2, 3])])
     }
 
-    @Test("a path that leads out of the store, or nowhere, is refused", arguments: ["", "/a", "a/", "a//b", "../a", "a/./b"])
+    @Test(
+        "a path that leads out of the store, or nowhere, is refused",
+        arguments: ["", "/a", "a/", "a//b", "../a", "a/./b"])
     func paths(_ path: String) throws {
         _ = try onDisk { files, _ in
             #expect(await self.failure { _ = try await files.read(path, maximum: 1) } == .badPath)

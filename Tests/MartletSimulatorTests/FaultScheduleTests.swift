@@ -41,7 +41,8 @@ struct FaultScheduleTests {
             client.start { environment in
                 while true {
                     do {
-                        _ = try await environment.lookUp("server.example", .a, deadline: environment.loop.now + .seconds(3))
+                        _ = try await environment.lookUp(
+                            "server.example", .a, deadline: environment.loop.now + .seconds(3))
                         try await environment.files.append(Bytes([1]), to: "log")
                         let stream = try await environment.connect(server, within: .seconds(3))
                         let conversation = StreamConversation(stream)
@@ -63,7 +64,8 @@ struct FaultScheduleTests {
         world.apply(schedule)
         try world.run(for: .seconds(60))
         #expect(world.hosts.map { [$0.upLine, $0.downLine] } == before)
-        #expect(world.hosts.allSatisfy { $0.state == .up && $0.disk.writeFailure == nil && $0.wallClockOffset == .zero })
+        #expect(
+            world.hosts.allSatisfy { $0.state == .up && $0.disk.writeFailure == nil && $0.wallClockOffset == .zero })
         #expect(!world.names.isSilent)
         switch kind {
         case .loss: #expect(world.statistics.dropped[.loss] > 0)

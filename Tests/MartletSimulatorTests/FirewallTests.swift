@@ -8,11 +8,14 @@ struct FirewallTests {
     static let families = [false, true]
 
     private func addresses(_ isV6: Bool) throws -> [IPAddress] {
-        try (isV6 ? ["2001:db8:1::2", "2001:db8:2::1", "2001:db8:2::2", "2001:db8:1::1"]
+        try
+            (isV6
+            ? ["2001:db8:1::2", "2001:db8:2::1", "2001:db8:2::2", "2001:db8:1::1"]
             : ["203.0.113.2", "192.0.2.1", "192.0.2.2", "198.51.100.1"]).map { try IPAddress(parsing: $0) }
     }
 
-    @Test("a firewall lets in what answers, by its filtering, and its hosts keep their addresses",
+    @Test(
+        "a firewall lets in what answers, by its filtering, and its hosts keep their addresses",
         arguments: Filtering.allCases, families)
     func firewall(_ filtering: Filtering, _ isV6: Bool) throws {
         let world = World(seed: 1)

@@ -63,13 +63,16 @@ struct PacketCaptureTests {
         let capture = PacketCapture()
         world.add(capture)
         try world.run(for: .seconds(60))
-        let path = FileManager.default.temporaryDirectory.appending(path: "martlet-\(UInt64.random(in: 0...(.max))).pcap")
+        let path = FileManager.default.temporaryDirectory.appending(
+            path: "martlet-\(UInt64.random(in: 0...(.max))).pcap")
         defer { try? FileManager.default.removeItem(at: path) }
         try capture.write(to: path.path)
         #expect(capture.count == world.statistics.sent && capture.count > 60)
 
-        let fields = ["ip.version", "ipv6.version", "udp.length", "tcp.len", "ip.checksum.status",
-            "udp.checksum.status", "tcp.checksum.status", "frame.time_epoch"]
+        let fields = [
+            "ip.version", "ipv6.version", "udp.length", "tcp.len", "ip.checksum.status",
+            "udp.checksum.status", "tcp.checksum.status", "frame.time_epoch",
+        ]
         let lines = try tshark(path.path, ["-T", "fields", "-E", "separator=,"] + fields.flatMap { ["-e", $0] })
         let rows = lines.map { $0.split(separator: ",", omittingEmptySubsequences: false) }
         try #require(rows.count == capture.count && rows.allSatisfy { $0.count == fields.count })
@@ -82,7 +85,8 @@ struct PacketCaptureTests {
         #expect(rows.allSatisfy { [$0[5], $0[6]].filter { !$0.isEmpty } == ["1"] })
         let times = rows.compactMap { Double($0[7]) }
         #expect(times.count == rows.count && times == times.sorted() && (times.first ?? -1) < 1)
-        #expect(try tshark(path.path, ["-Y", "_ws.malformed || ip.bogus_header_length || tcp.bogus_header_length"]) == [])
+        #expect(
+            try tshark(path.path, ["-Y", "_ws.malformed || ip.bogus_header_length || tcp.bogus_header_length"]) == [])
         let resets = try tshark(path.path, ["-Y", "tcp.flags.reset == 1"])
         #expect(resets.count == 1, "a refused connection is the only one that is reset: \(resets)")
 

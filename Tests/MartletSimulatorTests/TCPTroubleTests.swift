@@ -100,7 +100,8 @@ struct TCPTroubleTests {
         #expect(failure == .timedOut)
     }
 
-    @Test("a peer that was killed is noticed by keep-alive alone, and one that was restarted answers with a reset",
+    @Test(
+        "a peer that was killed is noticed by keep-alive alone, and one that was restarted answers with a reset",
         arguments: [false, true])
     func silentPeer(_ restarts: Bool) throws {
         let (world, one, two) = world()
@@ -180,7 +181,8 @@ struct TCPTroubleTests {
         #expect(ends == ["start 1", "\(NetworkError.Reason.reset)", "start 2", "end"])
     }
 
-    @Test("connections end well on both sides over a line that loses and doubles, and nothing is left of them",
+    @Test(
+        "connections end well on both sides over a line that loses and doubles, and nothing is left of them",
         arguments: 1...5)
     func lossyEnds(_ seed: UInt64) throws {
         let world = World(seed: seed)

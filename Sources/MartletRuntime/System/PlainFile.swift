@@ -8,7 +8,9 @@ package func writeFile(_ path: String, _ bytes: Bytes) throws(FileError) {
     defer { close(descriptor) }
     var written = 0
     while written < bytes.count {
-        let count = bytes.slice(written..<bytes.count).withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        let count = bytes.slice(written..<bytes.count).withUnsafeBytes {
+            Glibc.write(descriptor, $0.baseAddress, $0.count)
+        }
         if count < 0 {
             guard errno == EINTR else { throw FileError(number: errno) }
         } else {
