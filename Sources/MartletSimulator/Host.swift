@@ -19,33 +19,43 @@ public final class Host {
         case down
     }
 
-    /// Its name, which stands in log lines.
-    public let name: String
+    // What every packet looks at stands first, and together: with many hosts, memory that is far is what takes time.
+
     /// Which of the world's hosts it is.
     public let number: Int
-    /// What it keeps when it is killed.
-    public let disk: SimulatedDisk
+    // A world owns its hosts, and is never used through them once it is gone.
+    unowned(unsafe) let world: World
+    /// The environment of what runs on it now.
+    public private(set) var environment: SimulatedEnvironment! = nil
+    /// The first of `addresses`, and whether there are others.
+    private var firstAddress = IPAddress.anyV4
+    private var hasOthers = false
     /// Whether it runs.
     public private(set) var state = State.up
+    /// Its line to its network, one direction each.
+    @exclusivity(unchecked) var down = Line(LinkConditions())
+    @exclusivity(unchecked) var up = Line(LinkConditions())
     /// The network that it was attached to last, which it sends to.
     public private(set) var network: Network?
-    /// Its line to its network, one direction each.
-    var up = Line(LinkConditions())
-    var down = Line(LinkConditions())
+    /// Its name, which stands in log lines.
+    public let name: String
+    /// What it keeps when it is killed.
+    public let disk: SimulatedDisk
     /// What the faults of a schedule do to its line now.
     var trouble: LineTrouble?
     /// How far its calendar clock is ahead of the world's.
     public var wallClockOffset = Duration.zero
     /// How many bytes of a TCP stream it keeps for a reader.
     public var tcpReceiveBuffer = 6 << 20
-    // A world owns its hosts, and is never used through them once it is gone.
-    unowned(unsafe) let world: World
-    private(set) var addresses: [NetworkInterface] = []
+    private(set) var addresses: [NetworkInterface] = [] {
+        didSet {
+            firstAddress = addresses.first?.address ?? .anyV4
+            hasOthers = addresses.count > 1
+        }
+    }
     /// In which network each of the addresses is.
     private var networks: [Network] = []
     private var interfacesMade: UInt32 = 0
-    /// The environment of what runs on it now.
-    public private(set) var environment: SimulatedEnvironment! = nil
     private var programs: [Program] = []
     private var held: [Packet] = []
     private var heldTimers: [LoopTimer] = []
@@ -91,14 +101,14 @@ public final class Host {
     }
 
     func owns(_ address: IPAddress) -> Bool {
-        for interface in addresses where interface.address == address { return true }
-        return false
+        if address == firstAddress { return true }
+        return hasOthers && addresses.contains { $0.address == address }
     }
 
     /// The network in which it has `address`.
     func network(of address: IPAddress) -> Network? {
-        for index in addresses.indices where addresses[index].address == address { return networks[index] }
-        return nil
+        if address == firstAddress, !hasOthers { return network }
+        return addresses.firstIndex { $0.address == address }.map { networks[$0] }
     }
 
     // MARK: Where it is

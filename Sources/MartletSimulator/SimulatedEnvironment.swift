@@ -16,6 +16,8 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     public let files: any FileStore
     let life: HostLife
     private var udp: [UInt16: [SimulatedUDPSocket]] = [:]
+    /// The socket that got the last datagram, where it has its port for itself.
+    private var recent: SimulatedUDPSocket?
     private(set) var tcp: SimulatedTCP! = nil
     private var watches: [WeakWatch] = []
     private var nextPort: UInt16
@@ -92,10 +94,12 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
         }
         let socket = SimulatedUDPSocket(environment: self, localAddress: bound, reusesPort: options.reusesPort)
         udp[bound.port, default: []].append(socket)
+        recent = nil
         return socket
     }
 
     func udpClosed(_ socket: SimulatedUDPSocket) {
+        recent = nil
         udp[socket.localAddress.port]?.removeAll { $0 === socket }
         if udp[socket.localAddress.port]?.isEmpty ?? false { udp[socket.localAddress.port] = nil }
     }
@@ -114,9 +118,18 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     }
 
     private func socket(for packet: borrowing Packet) -> SimulatedUDPSocket? {
-        guard let sockets = udp[packet.destination.port] else { return nil }
         let destination = packet.destination.ip
-        if sockets.count == 1 { return overlaps(sockets[0].localAddress.ip, destination) ? sockets[0] : nil }
+        if let recent, recent.localAddress.port == packet.destination.port,
+            overlaps(recent.localAddress.ip, destination)
+        {
+            return recent
+        }
+        guard let sockets = udp[packet.destination.port] else { return nil }
+        if sockets.count == 1 {
+            guard overlaps(sockets[0].localAddress.ip, destination) else { return nil }
+            recent = sockets[0]
+            return recent
+        }
         // One that is bound to this very address goes before one bound to any; those that share it share by sender.
         var matching = sockets.filter { $0.localAddress.ip == destination }
         if matching.isEmpty { matching = sockets.filter { overlaps($0.localAddress.ip, destination) } }
@@ -214,6 +227,7 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     func die() {
         guard let host = livingHost else { return }
         life.end()
+        recent = nil
         for socket in udp.values.joined() { socket.die() }
         udp = [:]
         watches = []

@@ -20,9 +20,9 @@ public final class World {
     /// The networks behind gateways, in the order in which they were made.
     var networks: [Network] = []
     /// Everything that happened so far, as a fingerprint.
-    public internal(set) var digest = TraceDigest()
+    @exclusivity(unchecked) public internal(set) var digest = TraceDigest()
     /// What happened to packets, and how much else happened.
-    public internal(set) var statistics = Statistics()
+    @exclusivity(unchecked) public internal(set) var statistics = Statistics()
     /// Text records and services, and addresses of names, as `lookUp` finds them.
     public var names = NameZone()
     /// Where the hosts' log lines go, stamped with virtual time and host.
@@ -31,8 +31,9 @@ public final class World {
     let timers = TimerQueue(now: .start)
     /// The file that made the world, by which its tests are found again.
     private let origin: String
-    var schedule = Schedule()
-    var random: SeededRandom
+    // Every packet touches these, and nothing that is called while they change touches them again.
+    @exclusivity(unchecked) var schedule = Schedule()
+    @exclusivity(unchecked) var random: SeededRandom
     var partitions: [Partition] = []
     var paths: [PathKey: Line] = [:]
     var nextPartition = 0
