@@ -163,7 +163,7 @@ extension StreamLink {
             state.output = .failed(.closed)
             state.incoming.removeAll()
             state.outgoing.removeAll()
-            state.resetCode = code
+            if !isOver { state.resetCode = code }
             return (state.reader.take(), state.writer.take(), !isOver && state.wake(for: .reset))
         }
         reader?.resume()
