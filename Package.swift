@@ -57,6 +57,12 @@ let package = Package(
         tests(
             "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
+        .systemLibrary(
+            name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
+            providers: [.apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])]),
+        room("MartletTLS", needs: ["MartletCrypto", "MartletWire", "CQUIC"]),
+        tests("MartletTLSTests", needs: ["MartletTLS", "MartletCrypto", "MartletWire"]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
