@@ -62,6 +62,9 @@ let package = Package(
             providers: [.apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])]),
         room("MartletTLS", needs: ["MartletCrypto", "MartletWire", "CQUIC"]),
         tests("MartletTLSTests", needs: ["MartletTLS", "MartletCrypto", "MartletWire"]),
+        room(
+            "MartletTransport",
+            needs: ["MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire", "CQUIC"]),
 
         room("Martlet", needs: ["MartletWire"]),
 

@@ -61,7 +61,8 @@ enum AddressValue: Sendable {
     /// Appends the value that the whole of `text` writes, behind its number of bytes where that is not fixed.
     func parse(_ text: RawSpan, into writer: inout Writer) throws(WireError) {
         switch self {
-        case .none: break
+        case .none:
+            guard text.byteCount == 0 else { throw WireError(.trailingBytes, at: 0) }
         case .ip4, .ip6:
             let address = try IPAddress(parsing: text)
             guard address.family.size == size else { throw WireError(.unexpected(UInt64(text[0])), at: 0) }

@@ -43,6 +43,7 @@ struct MultiaddrReachTests {
     func badComponents() {
         #expect(throws: WireError(.truncated, at: 3)) { try Multiaddr.Component(.ip4, [1, 2, 3]) }
         #expect(throws: WireError(.trailingBytes, at: 0)) { try Multiaddr.Component(.tls, [1]) }
+        #expect(throws: WireError(.trailingBytes, at: 0)) { try Multiaddr.Component(.tls, parsing: "1") }
         #expect(throws: WireError(.missing, at: 0)) { try Multiaddr.Component(.dns) }
         #expect(throws: WireError(.unexpected(0x2F), at: 1)) { try Multiaddr.Component(.dns, parsing: "a/b") }
         #expect(throws: WireError.self) { try Multiaddr.Component(.tcp, parsing: "65536") }

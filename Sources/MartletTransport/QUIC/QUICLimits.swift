@@ -1,4 +1,4 @@
-public import MartletRuntime
+internal import MartletRuntime
 
 /// The bounds of a QUIC transport: what a stranger can make it hold or do.
 public struct QUICLimits: Hashable, Sendable {
