@@ -66,6 +66,13 @@ let package = Package(
             "MartletTransport",
             needs: ["MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire", "CQUIC"]),
 
+        tests(
+            "MartletTransportTests",
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletSimulator", "MartletWire", "CSeededRandom",
+            ]),
+
         room("Martlet", needs: ["MartletWire"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),

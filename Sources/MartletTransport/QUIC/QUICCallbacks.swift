@@ -110,11 +110,6 @@ extension ngtcp2_callbacks {
             session(user).connection?.wasReset(stream, code: code)
             return 0
         }
-        stream_stop_sending = { _, _, code, user, pointer in
-            guard let stream = stream(pointer) else { return 0 }
-            session(user).connection?.wasStopped(stream, code: code)
-            return 0
-        }
         extend_max_stream_data = { _, _, _, user, pointer in
             guard let stream = stream(pointer) else { return 0 }
             session(user).connection?.gainedCredit(stream)

@@ -7,21 +7,28 @@ internal import MartletWire
 
 /// A connection over QUIC v1 (RFC 9000), whose streams are QUIC's own.
 final class QUICConnection: Connection {
-    private let session: QUICSession
+    let session: QUICSession
     private var streams: [Int64: QUICStream] = [:]
     /// Streams that may have something to send, the next one first.
     private var ready: [QUICStream] = []
     private var firstReady = 0
+    /// Streams that have something to send and no credit for it.
+    private var blocked: [QUICStream] = []
     /// Streams that the other side has opened since they were last handed out.
     private var arrivals: [StreamLink] = []
     private var gainedStreams = false
     private var counts = ConnectionStatistics()
+    /// How many bytes streams may be ahead of their readers together, and how many the other side may still use that
+    /// streams which are over have left behind.
+    private var window: Int
+    private var excess = 0
     /// With what code it is closed when everything is sent.
     private var closing: UInt64?
     private var closeTimer: LoopTimer?
 
     init(session: QUICSession, peer: PublicKey) {
         self.session = session
+        window = session.endpoint.limits.connectionWindow.lowerBound
         super.init(
             loop: session.endpoint.loop, remotePublicKey: peer,
             localAddress: .quic(session.localAddress), remoteAddress: .quic(session.remoteAddress),
@@ -112,14 +119,37 @@ final class QUICConnection: Connection {
         pay(stream, stream.unpaid)
     }
 
-    /// Gives the other side credit for `count` bytes of `stream`.
+    /// Gives the other side credit for `count` bytes of `stream`, and a larger window where that holds it back.
+    ///
+    /// The connection's window grows by as much as those of its streams, so that one whose reader has stopped never
+    /// takes the credit of the others.
     private func pay(_ stream: QUICStream, _ count: Int) {
         let credit = stream.paid(count)
         guard credit > 0, let core = session.core else { return }
+        var more = 0
+        if !stream.isInputClosed,
+            stream.outgrowsWindow(at: loop.now, roundTripTime: session.roundTripTime ?? .zero)
+        {
+            let limits = session.endpoint.limits
+            more = max(
+                min(stream.window, limits.streamWindow.upperBound - stream.window, limits.connectionWindow.upperBound - window),
+                0)
+            stream.grow(by: more)
+            stream.link.setCreditStep(stream.window / 4)
+            window += more
+        }
+        let withheld = min(excess, credit)
+        excess -= withheld
         // It fails only where the stream is no more, and then only the connection's credit counts.
-        ngtcp2_conn_extend_max_stream_offset(core, stream.id, UInt64(credit))
-        ngtcp2_conn_extend_max_offset(core, UInt64(credit))
+        ngtcp2_conn_extend_max_stream_offset(core, stream.id, UInt64(credit + more))
+        ngtcp2_conn_extend_max_offset(core, UInt64(credit - withheld + more))
         session.changed()
+    }
+
+    /// The window of a stream that is over shrinks back.
+    private func shrink(_ stream: QUICStream) {
+        window -= stream.growth
+        excess += stream.growth
     }
 
     // MARK: From ngtcp2
@@ -130,7 +160,7 @@ final class QUICConnection: Connection {
         // A quarter of the first window: the rest carries on while the credit is on its way.
         let step = session.endpoint.limits.streamWindow.lowerBound / 4
         let link = StreamLink(connection: self, id: UInt64(id), isOutbound: isOutbound, creditStep: step)
-        let stream = QUICStream(id: id, link: link)
+        let stream = QUICStream(id: id, link: link, window: session.endpoint.limits.streamWindow.lowerBound)
         link.attachment = stream
         streams[id] = stream
         ngtcp2_conn_set_stream_user_data(session.core, id, Unmanaged.passUnretained(stream).toOpaque())
@@ -166,10 +196,11 @@ final class QUICConnection: Connection {
         stopInput(of: stream)
     }
 
-    /// The other side wants no more on `stream`. ngtcp2 resets this direction by itself.
-    func wasStopped(_ stream: QUICStream, code: UInt64) {
-        stream.link.deliverStop(code: code)
+    /// The other side wants no more on `stream`. ngtcp2 resets this direction by itself, and keeps the code to itself.
+    func wasStopped(_ stream: QUICStream) {
+        stream.link.deliverStop(code: 0)
         stream.dropOutput()
+        passOver(stream)
     }
 
     /// `stream` has room for more, as far as the other side is concerned.
@@ -180,6 +211,7 @@ final class QUICConnection: Connection {
     /// ngtcp2 has done with `stream`.
     func ended(_ stream: QUICStream, wasLocal: Bool) {
         stopInput(of: stream)
+        shrink(stream)
         stream.dropOutput()
         stream.link.detach()
         streams[stream.id] = nil
@@ -212,6 +244,7 @@ final class QUICConnection: Connection {
         let all = streams.values.sorted { $0.id < $1.id }
         streams = [:]
         ready = []
+        blocked = []
         firstReady = 0
         arrivals = []
         for stream in all {
@@ -234,6 +267,20 @@ final class QUICConnection: Connection {
         ready.removeAll(keepingCapacity: true)
         firstReady = 0
         return nil
+    }
+
+    /// The first stream has no credit. It is tried again later, since only then ngtcp2 says that it was refused.
+    func block(_ stream: QUICStream) {
+        passOver(stream)
+        blocked.append(stream)
+    }
+
+    /// Streams without credit get another try.
+    func retryBlocked() {
+        guard !blocked.isEmpty else { return }
+        let streams = blocked
+        blocked = []
+        for stream in streams { makeReady(stream) }
     }
 
     /// The first stream cannot send now, or has nothing more to.

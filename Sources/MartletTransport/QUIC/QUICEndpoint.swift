@@ -128,8 +128,9 @@ final class QUICEndpoint {
         cq_settings_default(&settings)
         settings.initial_ts = loop.now.nanoseconds
         settings.handshake_timeout = UInt64(limits.handshakeTimeout.nanoseconds)
-        settings.max_window = UInt64(limits.connectionWindow.upperBound)
-        settings.max_stream_window = UInt64(limits.streamWindow.upperBound)
+        // The windows grow by our own rule: see `QUICConnection.pay`.
+        settings.max_window = 0
+        settings.max_stream_window = 0
         settings.rand_ctx.native_handle = Unmanaged.passUnretained(self).toOpaque()
         return settings
     }
@@ -281,9 +282,12 @@ final class QUICEndpoint {
         batch.send()
     }
 
-    /// This host's addresses have changed: connections that were dialled from here go on from `local`.
-    func moveAll(to local: SocketAddress) {
-        for session in sessions.values.sorted(by: { $0.number < $1.number }) { session.move(to: local) }
+    /// This host's addresses have changed: connections that were dialled from one that `isGone` go on from `ip`.
+    func moveAll(to ip: IPAddress, awayFrom isGone: (IPAddress) -> Bool) {
+        let local = SocketAddress(ip, port: port.socket.localAddress.port)
+        for session in sessions.values.sorted(by: { $0.number < $1.number }) {
+            if let before = session.arrivalAddress, isGone(before) { session.move(to: local) }
+        }
     }
 
     // MARK: Ids and tokens

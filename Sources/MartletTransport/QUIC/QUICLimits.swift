@@ -23,7 +23,7 @@ public struct QUICLimits: Hashable, Sendable {
     /// How many bytes of a stream may be on their way to its reader at first, and at most when the window has grown.
     public var streamWindow = 256 << 10...16 << 20
     /// The same for all streams of a connection together.
-    public var connectionWindow = 512 << 10...24 << 20
+    public var connectionWindow = 1 << 20...24 << 20
     /// How many answers a second strangers get who have no connection: Version Negotiation, Retry, refusals and
     /// stateless resets together.
     public var strayAnswersPerSecond = 1_000
@@ -79,6 +79,15 @@ public struct QUICStatistics: Hashable, Sendable {
     public internal(set) subscript(reason: QUICRefusal) -> Int {
         get { counts[reason.rawValue] }
         set { counts[reason.rawValue] = newValue }
+    }
+
+    mutating func add(_ other: QUICStatistics) {
+        established += other.established
+        connections += other.connections
+        halfOpen += other.halfOpen
+        resetsSent += other.resetsSent
+        sendFailures += other.sendFailures
+        for reason in QUICRefusal.allCases { self[reason] += other[reason] }
     }
 }
 

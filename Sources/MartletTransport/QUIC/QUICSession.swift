@@ -47,12 +47,15 @@ final class QUICSession {
     /// The address on this side; for one that was dialled, the one that it was last moved to.
     private(set) var localAddress: SocketAddress
     private(set) var remoteAddress: SocketAddress
+    /// The address of this host that the last packet came to, where that is known.
+    private(set) var arrivalAddress: IPAddress?
     /// By which ids packets find it.
     var ids: [ConnectionID] = []
     /// By which tokens the other side can say that it knows nothing of it.
     var resetTokens: [ResetToken] = []
     /// Whether it waits for its turn to write.
     var isWaiting = false
+    private var packets = 0
     private var outcome: Outcome?
     private var timer: LoopTimer!
     private var isEstablishing = false
@@ -102,6 +105,7 @@ final class QUICSession {
     /// Takes in a datagram.
     func receive(_ bytes: RawSpan, from source: SocketAddress, to local: IPAddress?, ecn: ECN) {
         guard let core else { return answerLate() }
+        if let local { arrivalAddress = local }
         let path = endpoint.inPath
         // A dialer knows its own address only as the one that it chose; a listener answers from the one it is called by.
         path.set(local: isInbound ? endpoint.local(local) : localAddress, remote: source)
@@ -178,6 +182,11 @@ final class QUICSession {
     }
 
     // MARK: Time and output
+
+    func countPacket() { packets += 1 }
+
+    /// Whether as many packets were sent as may go out at once in the beginning.
+    var hasUsedFirstBurst: Bool { packets > 10 }
 
     /// There may be something to write: asks the endpoint for a turn.
     func changed() {

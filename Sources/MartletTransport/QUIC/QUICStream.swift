@@ -1,4 +1,5 @@
 internal import CQUIC
+internal import MartletRuntime
 internal import MartletWire
 
 /// What a QUIC connection keeps of a stream: the output that the other side has not acknowledged, where it stands, and
@@ -36,10 +37,18 @@ final class QUICStream {
     var isInputClosed = false
     /// How many bytes came in for which the other side got no credit yet.
     private(set) var unpaid = 0
+    /// How many bytes the other side may be ahead of the reader, and how far that has grown.
+    private(set) var window: Int
+    private(set) var growth = 0
+    /// When the reader began with the present window's worth of bytes, and how many it has consumed since.
+    private var roundStart: Instant
+    private var consumed = 0
 
-    init(id: Int64, link: StreamLink) {
+    init(id: Int64, link: StreamLink, window: Int) {
         self.id = id
         self.link = link
+        self.window = window
+        roundStart = link.loop.now
     }
 
     // MARK: Output
@@ -89,6 +98,8 @@ final class QUICStream {
 
     /// `count` bytes went into a packet; with `ends`, the end as well where nothing is left.
     func sent(_ count: Int, ends: Bool) {
+        // Writing the packet may have ended the stream.
+        guard !isDropped else { return }
         var rest = count
         unsent -= count
         while rest > 0 {
@@ -149,6 +160,23 @@ final class QUICStream {
     func paid(_ count: Int) -> Int {
         let credit = min(count, unpaid)
         unpaid -= credit
+        consumed += credit
         return credit
+    }
+
+    /// Whether the reader consumes a window in less than two round trips, so that the window may be what holds the
+    /// other side back. Asked once for each window.
+    func outgrowsWindow(at now: Instant, roundTripTime: Duration) -> Bool {
+        guard consumed >= window else { return false }
+        let outgrows = now - roundStart < roundTripTime * 2
+        roundStart = now
+        consumed = 0
+        return outgrows
+    }
+
+    /// Makes the window larger by `count`.
+    func grow(by count: Int) {
+        window += count
+        growth += count
     }
 }

@@ -10,6 +10,7 @@ extension QUICSession {
         let size = min(ngtcp2_conn_get_max_tx_udp_payload_size(core), PacketBatch.packetSize)
         var budget = max(ngtcp2_conn_get_send_quantum(core) / max(size, 1), 1)
         var ecn: UInt8 = 0
+        connection?.retryBlocked()
         while budget > 0, !batch.isBlocked {
             let written = writePacket(core, to: batch.room, size, &ecn, now)
             if written < 0 {
@@ -22,9 +23,11 @@ extension QUICSession {
             batch.add(
                 written, to: path.remote, from: source.isUnspecified ? nil : source, ecn: ECN(rawValue: ecn) ?? .notCapable)
             budget -= 1
+            countPacket()
         }
         batch.send()
-        ngtcp2_conn_update_pkt_tx_time(core, now)
+        // The first packets may go out as they come (RFC 9002 §7.7): pacing them would delay the handshake.
+        if hasUsedFirstBurst { ngtcp2_conn_update_pkt_tx_time(core, now) }
         armTimer()
     }
 
@@ -51,10 +54,8 @@ extension QUICSession {
             case NGTCP2_ERR_STREAM_DATA_BLOCKED:
                 // Where the connection has no credit, none of its streams can send; they stay where they are.
                 if ngtcp2_conn_get_max_data_left(core) == 0 { return finishPacket(core, to: target, size, &ecn, now) }
-                connection.passOver(stream)
-            case NGTCP2_ERR_STREAM_SHUT_WR, NGTCP2_ERR_STREAM_NOT_FOUND:
-                stream.dropOutput()
-                connection.passOver(stream)
+                connection.block(stream)
+            case NGTCP2_ERR_STREAM_SHUT_WR, NGTCP2_ERR_STREAM_NOT_FOUND: connection.wasStopped(stream)
             default:
                 if written > 0 { connection.rotate() }
                 return written
