@@ -48,14 +48,20 @@ let package = Package(
         tests("MartletIdentityTests", needs: ["MartletIdentity", "MartletCrypto", "MartletWire"]),
 
         .target(name: "CLinux", path: "Sources/C/CLinux"),
-        room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
+        .systemLibrary(
+            name: "CCares", path: "Sources/C/CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        room("MartletRuntime", needs: ["MartletWire", "CLinux", "CCares"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
 
         .target(name: "CSimulator", path: "Sources/C/CSimulator"),
         .target(name: "CSeededRandom", path: "Sources/C/CSeededRandom"),
         room("MartletSimulator", needs: ["MartletRuntime", "MartletWire", "CSimulator"]),
         tests(
-            "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
+            "MartletSimulatorTests",
+            needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom", "BusyWorld"]),
+        .executableTarget(
+            name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
+            path: "Tests/BusyWorld", swiftSettings: house),
 
         .systemLibrary(
             name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
@@ -73,7 +79,7 @@ let package = Package(
                 "MartletSimulator", "MartletWire", "CSeededRandom",
             ]),
 
-        room("Martlet", needs: ["MartletWire"]),
+        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 

@@ -99,13 +99,17 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     private func post(_ change: (inout Inbox) -> Void) {
         inbox.withLock { change(&$0) }
-        if !hasMail.exchange(true, ordering: .acquiringAndReleasing) { driver.wake(self) }
+        if !hasMail.exchange(true, ordering: .sequentiallyConsistent) { driver.wake(self) }
     }
 
     // MARK: For the driver
 
     /// Whether a turn would find something to run.
-    public var hasWork: Bool { !jobs.isEmpty || !deferred.isEmpty || hasMail.load(ordering: .acquiring) }
+    public var hasWork: Bool { !jobs.isEmpty || !deferred.isEmpty || hasPost }
+
+    /// Whether something waits that another thread has put in. The driver that has said that it sleeps, and then finds
+    /// nothing here, will be woken by whatever comes after.
+    public var hasPost: Bool { hasMail.load(ordering: .sequentiallyConsistent) }
 
     /// Runs what waits, at most `jobsPerTurn` of it, as the current loop of this thread. The driver's alone to call.
     public func turn(watchdog: Watchdog? = nil) {
@@ -114,19 +118,22 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
             if hasMail.load(ordering: .acquiring) { takeMail() }
             let actors = asUnownedSerialExecutor()
             let tasks = taskExecutor.asUnownedTaskExecutor()
-            while budget > 0 {
-                // What a callback put off comes before the jobs that it caused.
-                if let callback = deferred.popFirst() {
+            while budget > 0, !(jobs.isEmpty && deferred.isEmpty) {
+                // What a callback put off comes before the jobs that it caused; what that puts off in its turn comes
+                // after one of them, so that neither kind can keep out the other.
+                for _ in 0..<min(deferred.count, budget) {
+                    guard let callback = deferred.popFirst() else { break }
                     activity = "callback"
                     callback()
-                } else if let job = jobs.popFirst() {
+                    watchdog?.finished(activity, on: self)
+                    budget -= 1
+                }
+                if budget > 0, let job = jobs.popFirst() {
                     activity = "job"
                     job.run(actors: actors, tasks: tasks)
-                } else {
-                    break
+                    watchdog?.finished(activity, on: self)
+                    budget -= 1
                 }
-                watchdog?.finished(activity, on: self)
-                budget -= 1
             }
         }
     }
