@@ -220,7 +220,9 @@ final class QUICSession {
         guard !isInbound, let core, case .open = phase, local != localAddress else { return }
         let path = endpoint.inPath
         path.set(local: local, remote: remoteAddress)
-        guard ngtcp2_conn_initiate_immediate_migration(core, path.path, endpoint.loop.now.nanoseconds) == 0 else { return }
+        guard ngtcp2_conn_initiate_immediate_migration(core, path.path, endpoint.loop.now.nanoseconds) == 0 else {
+            return
+        }
         localAddress = local
         connection?.moved(from: .quic(local))
         changed()

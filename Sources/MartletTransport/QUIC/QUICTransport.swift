@@ -21,16 +21,24 @@ public final class QUICTransport: Transport {
     private var isClosed = false
 
     /// The transport of the host with `hostKey`, which makes a certificate for it.
-    public init(
+    public convenience init(
         environment: any Environment, hostKey: PrivateKey, certificateKey: TLSCredentials.CertificateKey = .ecdsaP256,
         limits: QUICLimits = QUICLimits()
     ) {
+        var random = environment.random
+        let credentials = TLSCredentials(
+            hostKey: hostKey, certificateKey: certificateKey, at: environment.wallTime.seconds, using: &random)
+        self.init(environment: environment, hostKey: hostKey, credentials: credentials, limits: limits)
+    }
+
+    /// The transport of the host with `hostKey`, which shows `credentials`.
+    init(
+        environment: any Environment, hostKey: PrivateKey, credentials: TLSCredentials, limits: QUICLimits
+    ) {
         self.environment = environment
         self.hostKey = hostKey
+        self.credentials = credentials
         self.limits = limits
-        var random = environment.random
-        credentials = TLSCredentials(
-            hostKey: hostKey, certificateKey: certificateKey, at: environment.wallTime.seconds, using: &random)
         // Without the watch, connections end where this host's address does.
         watch = try? environment.watchInterfaces { [weak self] in self?.interfacesChanged() }
     }
