@@ -53,9 +53,18 @@ public final class StreamLink: @unchecked Sendable {
     /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
     /// is large and the reader keeps up.
     public func deliver(_ bytes: Bytes) {
+        deliver { $0.append(bytes, mayPin: $0.count < Self.unreadSlices) }
+    }
+
+    /// Hands a copy of `bytes` to the reader.
+    public func deliver(copying bytes: UnsafeRawBufferPointer) {
+        deliver { $0.append(copying: bytes) }
+    }
+
+    private func deliver(_ append: (inout ChunkQueue) -> Void) {
         let (reader, wakes) = state.withLock { state -> (StreamState.Waiter?, Bool) in
             guard case .open = state.input else { return (nil, false) }
-            state.incoming.append(bytes, mayPin: state.incoming.count < Self.unreadSlices)
+            append(&state.incoming)
             guard let reader = state.reader else { return (nil, false) }
             guard state.incoming.count >= state.needed else { return (nil, state.prepay()) }
             state.reader = nil
