@@ -55,11 +55,15 @@ let package = Package(
         .target(name: "CSeededRandom", path: "Sources/C/CSeededRandom"),
         room("MartletSimulator", needs: ["MartletRuntime", "MartletWire", "CSimulator"]),
         tests(
-            "MartletSimulatorTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
+            "MartletSimulatorTests",
+            needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom", "BusyWorld"]),
+        .executableTarget(
+            name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
+            path: "Tests/BusyWorld", swiftSettings: house),
 
         room("MartletTransport", needs: ["MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
 
-        room("Martlet", needs: ["MartletWire"]),
+        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
 

@@ -1,3 +1,5 @@
+@_exported public import MartletCrypto
+@_exported public import MartletIdentity
 @_exported public import MartletWire
 
 /// What this build of Martlet calls itself.

@@ -148,7 +148,7 @@ extension AEAD {
     mutating func setKey(_ key: UnsafeRawBufferPointer) {
         precondition(key.count == algorithm.keySize, "not the algorithm's key size")
         precondition(
-            EVP_CipherInit_ex2(context, nil, key.baseAddress?.asBytes, nil, 1, nil) == 1,
+            EVP_CipherInit_ex2(context, nil, key.octets, nil, 1, nil) == 1,
             "libcrypto could not take a key")
     }
 
@@ -157,7 +157,7 @@ extension AEAD {
     ) {
         let count = buffer.count - AEAD.tagSize
         precondition(count >= 0 && count <= AEAD.maximumMessageSize, "no room for the tag, or too long")
-        let message = buffer.baseAddress.unsafelyUnwrapped.asBytes
+        let message = buffer.baseAddress.unsafelyUnwrapped.octets
         let sealed =
             start(nonce, sealing: true)
             && process(message, count: count, additional: additional)
@@ -171,7 +171,7 @@ extension AEAD {
     ) -> Int? {
         let count = buffer.count - AEAD.tagSize
         guard count >= 0, count <= AEAD.maximumMessageSize else { return nil }
-        let message = buffer.baseAddress.unsafelyUnwrapped.asBytes
+        let message = buffer.baseAddress.unsafelyUnwrapped.octets
         // The tag is taken only by a context that was already started for opening.
         let opened =
             start(nonce, sealing: false)
@@ -187,7 +187,7 @@ extension AEAD {
 
     private func start(_ nonce: AEADNonce, sealing: Bool) -> Bool {
         withUnsafeBytes(of: nonce.words) { nonce in
-            EVP_CipherInit_ex2(context, nil, nil, nonce.baseAddress?.asBytes, sealing ? 1 : 0, nil) == 1
+            EVP_CipherInit_ex2(context, nil, nil, nonce.octets, sealing ? 1 : 0, nil) == 1
         }
     }
 
@@ -196,8 +196,8 @@ extension AEAD {
     ) -> Bool {
         var written: Int32 = 0
         if additional.count > 0 {
-            let start = additional.baseAddress?.asBytes
-            guard EVP_CipherUpdate(context, nil, &written, start, Int32(additional.count)) == 1 else { return false }
+            let absorbed = EVP_CipherUpdate(context, nil, &written, additional.octets, Int32(additional.count))
+            guard absorbed == 1 else { return false }
         }
         if count > 0, EVP_CipherUpdate(context, message, &written, message, Int32(count)) != 1 { return false }
         return EVP_CipherFinal_ex(context, message + count, &written) == 1

@@ -30,16 +30,11 @@ public struct Digest: Sendable {
 
     /// A copy of the bytes, in one allocation.
     public var bytes: Bytes { Bytes(copying: span) }
-
-    /// Whether these are the bytes of `other`, in a time that depends on their number alone: for message
-    /// authentication codes.
-    public func isEqualInConstantTime(to other: RawSpan) -> Bool {
-        MartletCrypto.isEqualInConstantTime(span, other)
-    }
 }
 
 extension Digest: Hashable {
-    /// Whether both have the same bytes. Not constant-time: see `isEqualInConstantTime(to:)`.
+    /// Whether both have the same bytes. Not constant-time: codes are compared by their spans, with
+    /// `isEqualInConstantTime(to:)`.
     public static func == (left: Digest, right: Digest) -> Bool {
         left.span.isEqual(to: right.span)
     }

@@ -37,7 +37,7 @@ public struct HMAC: ~Copyable {
     /// Forgets the message so far and takes another key.
     mutating func setKey(_ key: UnsafeRawBufferPointer) {
         let blockSize = hash.algorithm.blockSize
-        hash.reset()
+        hash.restart()
         let inner = UnsafeMutableRawBufferPointer(start: pads.base, count: blockSize)
         let outer = UnsafeMutableRawBufferPointer(start: pads.base + blockSize, count: blockSize)
         inner.initializeMemory(as: UInt8.self, repeating: 0)

@@ -37,7 +37,7 @@ public enum HashAlgorithm: Hashable, Sendable, CaseIterable {
     public func digest(of message: RawSpan) -> Digest {
         message.withUnsafeBytes { message in
             Digest(count: digestSize) { target in
-                let done = EVP_Digest(message.baseAddress, message.count, target.asBytes, nil, fetched.pointer, nil)
+                let done = EVP_Digest(message.baseAddress, message.count, target.octets, nil, fetched.pointer, nil)
                 precondition(done == 1, "libcrypto could not hash")
             }
         }
@@ -83,29 +83,20 @@ public struct RunningHash: ~Copyable {
 
     /// Writes the digest's bytes to `target` and starts over.
     mutating func finish(into target: UnsafeMutableRawPointer) {
-        precondition(EVP_DigestFinal_ex(context, target.asBytes, nil) == 1, "libcrypto could not hash")
+        precondition(EVP_DigestFinal_ex(context, target.octets, nil) == 1, "libcrypto could not hash")
         restart()
     }
 
     /// Forgets what has come in.
-    mutating func reset() {
-        restart()
-    }
-
-    private func restart() {
+    mutating func restart() {
         let done = EVP_DigestInit_ex2(context, algorithm.fetched.pointer, nil)
         precondition(done == 1, "libcrypto could not hash")
     }
 }
 
 extension UnsafeMutableRawPointer {
-    /// The pointer as C's `unsigned char *`.
-    var asBytes: UnsafeMutablePointer<UInt8> { assumingMemoryBound(to: UInt8.self) }
-}
-
-extension UnsafeRawPointer {
-    /// The pointer as C's `const unsigned char *`.
-    var asBytes: UnsafePointer<UInt8> { assumingMemoryBound(to: UInt8.self) }
+    /// The memory, as libcrypto takes it.
+    var octets: UnsafeMutablePointer<UInt8> { assumingMemoryBound(to: UInt8.self) }
 }
 
 /// An algorithm of libcrypto, which takes long to look up: each is fetched once and kept for good.

@@ -51,7 +51,7 @@ public struct Secret: @unchecked Sendable {
 extension Secret: Equatable {
     /// Whether both have the same bytes, in a time that depends on their number alone.
     public static func == (left: Secret, right: Secret) -> Bool {
-        isEqualInConstantTime(left.span, right.span)
+        left.span.isEqualInConstantTime(to: right.span)
     }
 }
 
@@ -84,12 +84,15 @@ final class SecretStorage: ManagedBuffer<Int, UInt8> {
     }
 }
 
-/// Whether both have the same bytes, in a time that depends on their number alone.
-public func isEqualInConstantTime(_ left: RawSpan, _ right: RawSpan) -> Bool {
-    guard left.byteCount == right.byteCount else { return false }
-    return left.withUnsafeBytes { left in
-        right.withUnsafeBytes { right in
-            left.count == 0 || CRYPTO_memcmp(left.baseAddress, right.baseAddress, left.count) == 0
+extension RawSpan {
+    /// Whether both have the same bytes, in a time that depends on their number alone: for secrets and for message
+    /// authentication codes.
+    public func isEqualInConstantTime(to other: RawSpan) -> Bool {
+        guard byteCount == other.byteCount else { return false }
+        return withUnsafeBytes { left in
+            other.withUnsafeBytes { right in
+                left.count == 0 || CRYPTO_memcmp(left.baseAddress, right.baseAddress, left.count) == 0
+            }
         }
     }
 }

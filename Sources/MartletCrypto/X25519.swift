@@ -59,56 +59,50 @@ public struct WeakSharedSecret: Error, Hashable, Sendable {
     public init() {}
 }
 
-/// A private key of X25519 (RFC 7748). It is wiped when released and never printed.
-///
-/// It is `@unchecked Sendable` because libcrypto only reads a key once it is made.
-public final class X25519PrivateKey: @unchecked Sendable {
+/// A private key of X25519 (RFC 7748). It is wiped when its last copy is released, and never printed.
+public struct X25519PrivateKey: Sendable {
     /// How many bytes a key has.
     public static let size = 32
 
     /// The public key that belongs to it.
     public let publicKey: X25519PublicKey
-    private let key: OpaquePointer
+    private let key: LibcryptoKey
 
     /// A new key, from 32 bytes of `generator`.
-    public convenience init(using generator: inout some RandomNumberGenerator) {
+    public init(using generator: inout some RandomNumberGenerator) {
         let drawn = Secret(count: Self.size, using: &generator)
         self.init(checked: drawn.span)
     }
 
     /// The key whose 32 bytes are `bytes`, or `nil` unless there are 32.
-    public convenience init?(_ bytes: RawSpan) {
+    public init?(_ bytes: RawSpan) {
         guard bytes.byteCount == Self.size else { return nil }
         self.init(checked: bytes)
     }
 
     /// The key whose 32 bytes are `secret`, or `nil` unless there are 32.
-    public convenience init?(_ secret: Secret) {
+    public init?(_ secret: Secret) {
         self.init(secret.span)
     }
 
     private init(checked bytes: RawSpan) {
         let made = bytes.withUnsafeBytes { bytes in
-            EVP_PKEY_new_raw_private_key_ex(nil, "X25519", nil, bytes.baseAddress?.asBytes, bytes.count)
+            LibcryptoKey(EVP_PKEY_new_raw_private_key(NID_X25519, nil, bytes.octets, bytes.count))
         }
         guard let made else { preconditionFailure("libcrypto could not make an X25519 key") }
         key = made
         publicKey = X25519PublicKey { target in
             var size = target.count
-            let done = EVP_PKEY_get_raw_public_key(made, target.baseAddress?.asBytes, &size)
+            let done = EVP_PKEY_get_raw_public_key(made.pointer, target.octets, &size)
             precondition(done == 1, "libcrypto could not derive a public key")
         }
-    }
-
-    deinit {
-        EVP_PKEY_free(key)
     }
 
     /// The 32 bytes of the private key.
     public var secret: Secret {
         Secret(count: Self.size) { target in
             var size = target.count
-            let done = EVP_PKEY_get_raw_private_key(key, target.baseAddress?.asBytes, &size)
+            let done = EVP_PKEY_get_raw_private_key(key.pointer, target.octets, &size)
             precondition(done == 1, "libcrypto could not give out a private key")
         }
     }
@@ -126,9 +120,9 @@ public final class X25519PrivateKey: @unchecked Sendable {
     /// Writes the shared secret to `target`, which has 32 bytes.
     func agree(with other: X25519PublicKey, into target: UnsafeMutableRawBufferPointer) throws(WeakSharedSecret) {
         let peer = other.span.withUnsafeBytes { bytes in
-            EVP_PKEY_new_raw_public_key_ex(nil, "X25519", nil, bytes.baseAddress?.asBytes, bytes.count)
+            EVP_PKEY_new_raw_public_key(NID_X25519, nil, bytes.octets, bytes.count)
         }
-        let context = EVP_PKEY_CTX_new_from_pkey(nil, key, nil)
+        let context = EVP_PKEY_CTX_new_from_pkey(nil, key.pointer, nil)
         defer {
             EVP_PKEY_CTX_free(context)
             EVP_PKEY_free(peer)
@@ -137,7 +131,7 @@ public final class X25519PrivateKey: @unchecked Sendable {
             EVP_PKEY_derive_init(context) == 1 && EVP_PKEY_derive_set_peer_ex(context, peer, 0) == 1,
             "libcrypto could not start a key agreement")
         var size = target.count
-        guard EVP_PKEY_derive(context, target.baseAddress?.asBytes, &size) == 1 else {
+        guard EVP_PKEY_derive(context, target.octets, &size) == 1 else {
             ERR_clear_error()
             throw WeakSharedSecret()
         }

@@ -99,13 +99,17 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     private func post(_ change: (inout Inbox) -> Void) {
         inbox.withLock { change(&$0) }
-        if !hasMail.exchange(true, ordering: .acquiringAndReleasing) { driver.wake(self) }
+        if !hasMail.exchange(true, ordering: .sequentiallyConsistent) { driver.wake(self) }
     }
 
     // MARK: For the driver
 
     /// Whether a turn would find something to run.
-    public var hasWork: Bool { !jobs.isEmpty || !deferred.isEmpty || hasMail.load(ordering: .acquiring) }
+    public var hasWork: Bool { !jobs.isEmpty || !deferred.isEmpty || hasPost }
+
+    /// Whether something waits that another thread has put in. The driver that has said that it sleeps, and then finds
+    /// nothing here, will be woken by whatever comes after.
+    public var hasPost: Bool { hasMail.load(ordering: .sequentiallyConsistent) }
 
     /// Runs what waits, at most `jobsPerTurn` of it, as the current loop of this thread. The driver's alone to call.
     public func turn(watchdog: Watchdog? = nil) {

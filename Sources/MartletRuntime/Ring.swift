@@ -31,6 +31,12 @@ struct Ring<Element>: ~Copyable {
         return (buffer.unsafelyUnwrapped + (head & mask)).move()
     }
 
+    /// The element that is `position` behind the first.
+    subscript(position: Int) -> Element {
+        get { (buffer.unsafelyUnwrapped + ((head &+ position) & mask)).pointee }
+        nonmutating set { (buffer.unsafelyUnwrapped + ((head &+ position) & mask)).pointee = newValue }
+    }
+
     private mutating func grow() {
         let capacity = max(16, 2 * (mask + 1))
         let larger = UnsafeMutablePointer<Element>.allocate(capacity: capacity)

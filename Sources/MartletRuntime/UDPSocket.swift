@@ -57,6 +57,20 @@ public struct UDPOptions: Hashable, Sendable {
     public init() {}
 }
 
+/// How large a socket's buffers are, in bytes of the system's own counting.
+public struct BufferSizes: Hashable, Sendable {
+    /// What comes in and has not been taken.
+    public var receive: Int
+    /// What goes out and has not left.
+    public var send: Int
+
+    /// Sizes of both.
+    public init(receive: Int, send: Int) {
+        self.receive = receive
+        self.send = send
+    }
+}
+
 /// A UDP socket on a loop.
 ///
 /// Datagrams come in by `onDatagram`, one call for each, in batches; `onBatchEnd` follows a batch, and is the place
@@ -83,6 +97,9 @@ open class UDPSocket {
 
     /// The most datagrams that one `send` takes: more than one where the kernel segments for us.
     open var maximumSegments: Int { 1 }
+
+    /// What the system granted of the buffers that `UDPOptions` asked for, where there is such a thing.
+    open var bufferSizes: BufferSizes? { nil }
 
     /// Sends `bytes` to `destination`: as one datagram, or as several of `segmentSize` each, of which the last may be
     /// shorter. `source` picks one of several local addresses.

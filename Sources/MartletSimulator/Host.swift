@@ -1,7 +1,7 @@
 import MartletRuntime
 public import MartletWire
 
-/// A machine in a simulated world.
+/// A computer in a simulated world.
 ///
 /// Code runs on it by `start`, over an `Environment` of its own. It can be paused, killed and restarted with its disk
 /// kept, and moved to another network, at any time.
@@ -35,8 +35,8 @@ public final class Host {
     public var wallClockOffset = Duration.zero
     /// How many bytes of a TCP stream it keeps for a reader.
     public var tcpReceiveBuffer = 6 << 20
-    // A world owns its hosts.
-    unowned let world: World
+    // A world owns its hosts, and is never used through them once it is gone.
+    unowned(unsafe) let world: World
     var addresses: [NetworkInterface] = []
     /// The environment of what runs on it now.
     public private(set) var environment: SimulatedEnvironment! = nil
@@ -115,6 +115,9 @@ public final class Host {
     // MARK: What it runs
 
     /// Runs `program` on it, now and after each restart. An error that it throws is the world's failure.
+    ///
+    /// A closure that is written in code of the main actor, as `static func main` is, belongs to the main actor and
+    /// never runs in a world: write it in a function of its own.
     public func start(_ program: @escaping Program) {
         programs.append(program)
         if state != .down { launch(program) }
@@ -123,12 +126,13 @@ public final class Host {
     private func launch(_ program: @escaping Program) {
         let environment = environment!
         world.deliver(to: environment.loop) {
-            let task = environment.loop.spawn(name) { [weak self] in
+            let task = environment.loop.spawn(name) {
                 do {
                     try await program(environment)
                 } catch {
-                    guard let self, environment === self.environment, self.state != .down else { return }
-                    self.world.fail("\(self.name): \(error)")
+                    // What a killed host's code says of its end interests nobody.
+                    guard let host = environment.livingHost else { return }
+                    host.world.fail("\(host.name): \(error)")
                 }
             }
             environment.programs.append(task)

@@ -19,6 +19,9 @@ public struct LinkConditions: Hashable, Sendable {
     /// The largest packet, its headers included. Larger ones are lost: there is no fragmentation.
     public var mtu = 1500
 
+    /// Whether what becomes of a packet depends on those before it.
+    var remembers: Bool { rate != nil || jitter > .zero }
+
     /// A millisecond and nothing bad.
     public init() {}
 
@@ -63,11 +66,12 @@ struct Line {
 
     private mutating func arrival(of departure: Instant, random: inout SeededRandom) -> Instant {
         var arrival = departure + conditions.latency
-        if conditions.jitter > .zero { arrival += random.duration(upTo: conditions.jitter) }
         if random.chance(conditions.reordering) {
             // An overtaken packet is late by up to as much again, and holds up nobody behind it.
             return arrival + random.duration(upTo: conditions.latency + conditions.jitter)
         }
+        guard conditions.jitter > .zero else { return arrival }
+        arrival += random.duration(upTo: conditions.jitter)
         arrival = max(arrival, lastArrival)
         lastArrival = arrival
         return arrival

@@ -7,8 +7,8 @@ public final class Network {
     public let name: String
     /// How its packets get to the network above, or `nil` for the internet.
     public let gateway: Gateway?
-    // Networks live as long as their world, and are used only through it.
-    unowned let world: World
+    // Networks are used only through their world.
+    unowned(unsafe) let world: World
     private var residents: [IPAddress: Resident] = [:]
 
     /// Who has an address in a network.
@@ -40,7 +40,7 @@ public final class Network {
         packet.hopsLeft -= 1
         switch residents[packet.destination.ip] {
         case .host(let host):
-            world.carry(packet, over: \.down, of: host)
+            world.carry(packet, downTo: host, at: world.now)
         case .gateway(let gateway):
             world.carry(packet, through: gateway, inbound: true)
         case nil:
@@ -145,19 +145,19 @@ extension World {
         }
     }
 
-    /// Brings a packet into a network at a later time: straight on to the line of the host where that is all there is.
+    /// Brings a packet into a network at a later time. Where no other packet could come before it on its host's line
+    /// and change what becomes of it, that is decided at once, which saves an event.
     private func enter(_ network: Network, _ packet: Packet, at time: Instant) {
-        if case .host(let host) = network.resident(at: packet.destination.ip), host.down.conditions.rate == nil {
-            carry(packet, over: \.down, of: host, at: time)
+        if case .host(let host) = network.resident(at: packet.destination.ip), !host.down.conditions.remembers {
+            carry(packet, downTo: host, at: time)
         } else {
-            at(time) { network.route(packet) }
+            schedule.add(.network(packet, network), at: time)
         }
     }
 
-    func carry(
-        _ packet: Packet, over line: ReferenceWritableKeyPath<Host, Line>, of host: Host, at time: Instant? = nil
-    ) {
-        var time = time ?? now
+    /// Takes a packet that comes to a host's line at `time` to the line's end.
+    func carry(_ packet: Packet, downTo host: Host, at time: Instant) {
+        var time = time
         if !paths.isEmpty, var path = paths[PathKey(from: packet.sender, to: host.number)] {
             let outcome = path.carry(size: packet.size, at: time, random: &random)
             paths[PathKey(from: packet.sender, to: host.number)] = path
@@ -166,7 +166,7 @@ extension World {
             case .arrives(let arrival, _): time = arrival
             }
         }
-        switch host[keyPath: line].carry(size: packet.size, at: time, random: &random) {
+        switch host.down.carry(size: packet.size, at: time, random: &random) {
         case .lost(let reason):
             drop(packet, reason)
         case .arrives(let arrival, let again):
@@ -182,25 +182,16 @@ extension World {
 
     func carry(_ packet: Packet, through gateway: Gateway, inbound: Bool) {
         guard inbound else { return gateway.pass(packet, inbound: false) }
-        carry(packet, over: gateway, \.down, then: true)
+        switch gateway.down.carry(size: packet.size, at: now, random: &random) {
+        case .lost(let reason): drop(packet, reason)
+        case .arrives(let arrival, _): schedule.add(.gateway(packet, gateway), at: arrival)
+        }
     }
 
     func carry(_ packet: Packet, upFrom gateway: Gateway) {
-        carry(packet, over: gateway, \.up, then: false)
-    }
-
-    private func carry(
-        _ packet: Packet, over gateway: Gateway, _ line: ReferenceWritableKeyPath<Gateway, Line>, then inbound: Bool
-    ) {
-        switch gateway[keyPath: line].carry(size: packet.size, at: now, random: &random) {
-        case .lost(let reason):
-            drop(packet, reason)
-        case .arrives(let arrival, _):
-            if inbound {
-                schedule.add(.gateway(packet, gateway, inbound: true), at: arrival)
-            } else {
-                at(arrival) { gateway.outside.route(packet) }
-            }
+        switch gateway.up.carry(size: packet.size, at: now, random: &random) {
+        case .lost(let reason): drop(packet, reason)
+        case .arrives(let arrival, _): schedule.add(.network(packet, gateway.outside), at: arrival)
         }
     }
 

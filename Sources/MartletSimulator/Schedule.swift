@@ -6,8 +6,10 @@ struct Schedule: ~Copyable {
     enum Event {
         /// A packet comes to a host.
         case arrival(Packet, at: Host)
-        /// A packet comes to the gateway between two networks, on its way out or in.
-        case gateway(Packet, Gateway, inbound: Bool)
+        /// A packet comes into a network, from a host's line or from a gateway.
+        case network(Packet, Network)
+        /// A packet comes to a gateway from the network above.
+        case gateway(Packet, Gateway)
         /// Anything else.
         case action(() -> Void)
     }

@@ -53,17 +53,16 @@ public final class SimulatedDisk {
 ///
 /// It is `@unchecked Sendable` because a world runs on one thread at a time.
 final class SimulatedFiles: FileStore, @unchecked Sendable {
+    private let life: HostLife
     private let disk: SimulatedDisk
     private let loop: EventLoop
-    private weak var environment: SimulatedEnvironment?
     private var freeAt = Instant.start
 
-    init(disk: SimulatedDisk, loop: EventLoop) {
-        self.disk = disk
+    init(of host: Host, life: HostLife, loop: EventLoop) {
+        self.life = life
         self.loop = loop
+        disk = host.disk
     }
-
-    func adopt(_ environment: SimulatedEnvironment) { self.environment = environment }
 
     nonisolated(nonsending) func read(_ path: String, maximum: Int) async throws(FileError) -> Bytes? {
         try check(path)
@@ -113,13 +112,13 @@ final class SimulatedFiles: FileStore, @unchecked Sendable {
 
     /// Waits for the disk. `onDeath` is done instead of the operation where the host is killed meanwhile.
     private nonisolated(nonsending) func turn(onDeath: () -> Void) async throws(FileError) {
-        guard environment?.livingHost != nil else { throw .cancelled }
+        guard life.host != nil else { throw .cancelled }
         freeAt = max(freeAt, loop.now) + disk.delay()
         let done = freeAt
         do {
             try await loop.sleep(until: done)
         } catch {
-            if environment?.livingHost == nil { onDeath() }
+            if life.host == nil { onDeath() }
             throw .cancelled
         }
     }

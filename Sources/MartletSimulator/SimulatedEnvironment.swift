@@ -14,8 +14,7 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     public let log: Logger
     /// The files on the host's disk.
     public let files: any FileStore
-    private weak var host: Host?
-    private var isDead = false
+    let life: HostLife
     private var udp: [UInt16: [SimulatedUDPSocket]] = [:]
     private(set) var tcp: SimulatedTCP! = nil
     private var watches: [WeakWatch] = []
@@ -27,7 +26,7 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     static let firstEphemeralPort: UInt16 = 32768
 
     init(host: Host) {
-        self.host = host
+        life = HostLife(host)
         let world = host.world
         loop = world.makeLoop(for: host)
         var bytes = world.random.split()
@@ -40,20 +39,18 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
         nextPort = Self.firstEphemeralPort + UInt16.random(in: 0..<16384, using: &draw)
         log = Logger(
             subsystem: host.name, sink: WorldLogSink(host: host.name, timers: world.timers), levels: world.logLevels)
-        let files = SimulatedFiles(disk: host.disk, loop: loop)
-        self.files = files
-        files.adopt(self)
+        files = SimulatedFiles(of: host, life: life, loop: loop)
         tcp = SimulatedTCP(environment: self)
     }
 
     /// The host, as long as this is what it runs on.
-    var livingHost: Host? { isDead ? nil : host }
+    var livingHost: Host? { life.host }
 
     /// The world's date, which begins with 2026, and what the host's clock is ahead of it.
     public var wallTime: WallTime {
         // The first of January 2026, so that dates look like dates.
         let start: Int64 = 1_767_225_600_000_000_000
-        let offset = host?.wallClockOffset.nanoseconds ?? 0
+        let offset = livingHost?.wallClockOffset.nanoseconds ?? 0
         return WallTime(nanoseconds: start &+ Int64(loop.now.nanoseconds) &+ offset)
     }
 
@@ -200,12 +197,21 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
 
     /// The host has been killed: nothing goes in or out any more, and what runs is told to end.
     func die() {
-        isDead = true
+        guard let host = livingHost else { return }
+        life.end()
+        for socket in udp.values.joined() { socket.die() }
         udp = [:]
         watches = []
-        host?.world.deliver(to: loop) { tcp.die() }
+        host.world.deliver(to: loop) { tcp.die() }
         for program in programs { program.cancel() }
         programs = []
+    }
+
+    /// The world is no more. Nothing runs any longer that could be told.
+    func dissolve() {
+        life.end()
+        for socket in udp.values.joined() { socket.die() }
+        udp = [:]
     }
 
     private struct WeakWatch {
@@ -216,4 +222,19 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
         let change: () -> Void
         init(_ change: @escaping () -> Void) { self.change = change }
     }
+}
+
+/// The host that an environment belongs to, until it is killed.
+///
+/// Sockets and files share it instead of holding the host weakly, which would make every use of the host slower.
+final class HostLife {
+    // A world owns its hosts, and ends their lives before it goes.
+    private unowned(unsafe) let owner: Host
+    private var isOver = false
+
+    init(_ host: Host) { owner = host }
+
+    var host: Host? { isOver ? nil : owner }
+
+    func end() { isOver = true }
 }

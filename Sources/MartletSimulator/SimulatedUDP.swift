@@ -3,8 +3,8 @@ import MartletWire
 
 /// A UDP socket of a simulated host.
 final class SimulatedUDPSocket: UDPSocket {
-    // The environment owns its sockets until they are closed.
-    private weak var environment: SimulatedEnvironment?
+    /// The environment that this is a socket of, until it is closed.
+    private var environment: SimulatedEnvironment?
     private let reusesPort: Bool
 
     init(environment: SimulatedEnvironment, localAddress: SocketAddress, reusesPort: Bool) {
@@ -38,6 +38,11 @@ final class SimulatedUDPSocket: UDPSocket {
 
     override func close() {
         environment?.udpClosed(self)
+        die()
+    }
+
+    /// Lets go of everything; nothing is called back any more.
+    func die() {
         environment = nil
         onDatagram = nil
         onBatchEnd = nil

@@ -39,6 +39,10 @@ public final class World {
     private let driver = Driver()
     private var failure: WorldFailure?
     private var isSeeded = false
+    private var turnsAtOnce = 0
+
+    /// After so many turns at one instant, what runs is taken to run in a circle.
+    private static let turnsAtOnceLimit = 10_000_000
 
     /// An empty world. Where the variable `MARTLET_SEED` is set, it takes the place of `seed`: so a failure is replayed.
     public init(seed: UInt64, file: String = #fileID, function: String = #function) {
@@ -48,6 +52,10 @@ public final class World {
         thread = DedicatedThread(name: "world")
         internet = Network(name: "internet", world: self, gateway: nil)
         driver.world = self
+    }
+
+    deinit {
+        for host in hosts { host.environment.dissolve() }
     }
 
     /// The virtual clock.
@@ -131,6 +139,11 @@ public final class World {
     private func step(before end: Instant) -> Bool {
         if runReadyLoop() || pool.runOne() {
             statistics.jobTurns += 1
+            turnsAtOnce += 1
+            guard turnsAtOnce < Self.turnsAtOnceLimit else {
+                fail("\(turnsAtOnce) turns without the clock moving: something runs in a circle")
+                return false
+            }
             return true
         }
         if let timer = timers.popExpired() {
@@ -148,6 +161,7 @@ public final class World {
             return false
         }
         timers.advance(to: next)
+        turnsAtOnce = 0
         return true
     }
 
@@ -155,8 +169,10 @@ public final class World {
         switch event {
         case .arrival(let packet, let host):
             arrive(packet, at: host)
-        case .gateway(let packet, let gateway, let inbound):
-            gateway.pass(packet, inbound: inbound)
+        case .network(let packet, let network):
+            network.route(packet)
+        case .gateway(let packet, let gateway):
+            gateway.pass(packet, inbound: true)
         case .action(let action):
             action()
         }
@@ -201,9 +217,10 @@ public final class World {
 
     func note(_ step: Step, _ packet: borrowing Packet, _ detail: Int = 0) {
         note(step, detail)
-        digest.mix(packet.payload.span)
         digest.mix(UInt64(truncatingIfNeeded: packet.source.ip.number) ^ UInt64(packet.source.port) << 48)
         digest.mix(UInt64(truncatingIfNeeded: packet.destination.ip.number) ^ UInt64(packet.destination.port) << 48)
+        // Nothing changes a payload on its way, so it counts once.
+        if step == .send { digest.mix(packet.payload.span) } else { digest.mix(UInt64(packet.payload.count)) }
     }
 
     /// Counts of what happened in a world.

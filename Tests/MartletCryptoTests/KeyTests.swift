@@ -13,7 +13,7 @@ struct KeyTests {
             .ed25519(using: &generator), .secp256k1(using: &generator), .ecdsa(using: &generator),
         ]
         let rsa = try? vectors("libp2p-keys.txt").first { $0[0] == "rsa" && $0[1] == "private" }
-        guard let rsa, let key = try? PrivateKey(protobuf: Bytes(base16: rsa[2]).span) else {
+        guard let rsa, let key = try? PrivateKey(protobuf: bytes(hex: rsa[2]).span) else {
             preconditionFailure("the specification's RSA key is not read")
         }
         return made + [key]
@@ -26,11 +26,11 @@ struct KeyTests {
         for type in ["ecdsa", "ed25519", "secp256k1", "rsa"] {
             let secret = try #require(lines.first { $0[0] == type && $0[1] == "private" })
             let open = try #require(lines.first { $0[0] == type && $0[1] == "public" })
-            let privateKey = try PrivateKey(protobuf: Bytes(base16: secret[2]).span)
-            let publicKey = try PublicKey(protobuf: Bytes(base16: open[2]))
+            let privateKey = try PrivateKey(protobuf: bytes(hex: secret[2]).span)
+            let publicKey = try PublicKey(protobuf: bytes(hex: open[2]))
             #expect(privateKey.publicKey == publicKey)
-            #expect(privateKey.protobuf == Secret(copying: Bytes(base16: secret[2]).span))
-            #expect(publicKey.protobuf == Bytes(base16: open[2]))
+            #expect(privateKey.protobuf == Secret(copying: bytes(hex: secret[2]).span))
+            #expect(publicKey.protobuf == bytes(hex: open[2]))
             #expect(try PublicKey(type: publicKey.type, data: publicKey.data.span) == publicKey)
             let message = Bytes(utf8: "a message")
             #expect(publicKey.isValid(privateKey.sign(message), for: message))
@@ -41,10 +41,10 @@ struct KeyTests {
     @Test("RFC 8032's Ed25519 signatures are made and checked")
     func rfc8032() throws {
         for line in try vectors("rfc8032-ed25519.txt") {
-            let key = try PrivateKey(ed25519Seed: Bytes(base16: line[0]).span)
-            #expect(key.publicKey.data == Bytes(base16: line[1]))
-            #expect(key.sign(Bytes(base16: line[2])) == Bytes(base16: line[3]))
-            #expect(key.publicKey.isValid(Bytes(base16: line[3]), for: Bytes(base16: line[2])))
+            let key = try PrivateKey(ed25519Seed: bytes(hex: line[0]).span)
+            #expect(key.publicKey.data == bytes(hex: line[1]))
+            #expect(key.sign(bytes(hex: line[2])) == bytes(hex: line[3]))
+            #expect(key.publicKey.isValid(bytes(hex: line[3]), for: bytes(hex: line[2])))
         }
     }
 
@@ -72,7 +72,7 @@ struct KeyTests {
     @Test("secp256k1 signatures have the lower of the two numbers that would do")
     func lowS() throws {
         let key = KeyTests.keys[1]
-        let half = Bytes(base16: "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
+        let half = bytes(hex: "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
         for index in 0..<40 {
             let message = Bytes(utf8: "message \(index)")
             let signature = key.sign(message)
@@ -246,7 +246,7 @@ struct HostileKeyTests {
         // A key of another curve, and the curve's parameters written out.
         for line in try vectors("openssl-public-keys.txt") where !line[0].hasPrefix("rsa") {
             #expect(throws: KeyError.self, "\(line[0])") {
-                try PublicKey(type: .ecdsa, data: Bytes(base16: line[1]).span)
+                try PublicKey(type: .ecdsa, data: bytes(hex: line[1]).span)
             }
         }
         #expect(errorQueueIsEmpty)
@@ -257,7 +257,7 @@ struct HostileKeyTests {
         let order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
         for scalar in [String(repeating: "00", count: 32), order, String(repeating: "ff", count: 32)] {
             #expect(throws: KeyError.scalarOutOfRange) {
-                try PrivateKey(protobuf: Bytes(base16: "08021220" + scalar).span)
+                try PrivateKey(protobuf: bytes(hex: "08021220" + scalar).span)
             }
         }
         #expect(errorQueueIsEmpty)
@@ -289,7 +289,7 @@ struct HostileKeyTests {
             }
         }
         for line in try vectors("openssl-public-keys.txt") where line[0].hasPrefix("rsa") {
-            let data = Bytes(base16: line[1])
+            let data = bytes(hex: line[1])
             if line[0] == "rsa-2048" {
                 #expect(try PublicKey(type: .rsa, data: data.span).data == data)
             } else {

@@ -10,15 +10,6 @@ func vectors(_ name: String) throws -> [[String]] {
 }
 
 extension Bytes {
-    /// The bytes that `text` writes in base16; "-" is none.
-    init(base16 text: some StringProtocol) {
-        let digits = text == "-" ? [] : Array(text.utf8)
-        self.init(
-            stride(from: 0, to: digits.count, by: 2).map { index in
-                UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16)!
-            })
-    }
-
     /// The same bytes with one bit turned.
     func flipping(bit: Int) -> Bytes {
         var octets = Array(self)

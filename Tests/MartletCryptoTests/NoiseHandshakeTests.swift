@@ -169,6 +169,35 @@ struct NoiseHandshakeTests {
         }
     }
 
+    @Test("whatever arrives in place of a message, it is refused or leads to no common transport")
+    func arbitrary() throws {
+        let seed: UInt64 = 0x6D61_7274_6C65_7421
+        print("arbitrary handshake messages from seed \(seed)")
+        var generator = SeededGenerator(seed: seed)
+        for pattern in Self.fundamental {
+            let parties = try NoiseParties("Noise_\(pattern)psk0_25519_ChaChaPoly_BLAKE2s")
+            for round in 0..<60 {
+                let index = round % parties.noise.messageCount
+                var pair = try parties.after(index)
+                let initiatorReads = pair.responder.isWriting
+                var message = Array(try pair.write(Bytes(utf8: "hello")))
+                // A part of the message, from anywhere to anywhere, gives way to random bytes, more or fewer.
+                let start = Int(generator.next() % UInt64(message.count))
+                let end = start + Int(generator.next() % UInt64(message.count - start)) + 1
+                let size = Int(generator.next() % 200)
+                message.replaceSubrange(start..<end, with: (0..<size).map { _ in UInt8(generator.next() & 0xFF) })
+                let isAccepted = try expectRefusal(of: Bytes(message), parties, index, initiatorReads) { error, count in
+                    switch error {
+                    case .truncated(let at), .forged(let at), .unexpectedStaticKey(let at): at <= count
+                    default: false
+                    }
+                }
+                // With a pre-shared key from the start, nothing is read that was not sealed.
+                #expect(!isAccepted)
+            }
+        }
+    }
+
     @Test("another pre-shared key, prologue, static key or protocol makes the handshake fail")
     func mismatched() throws {
         var parties = try NoiseParties("Noise_KKpsk0_25519_ChaChaPoly_BLAKE2s")

@@ -101,7 +101,8 @@ struct LoggerTests {
         logger.notice("connected", ["peer": "Qm1", "took": 12, "why": "because of it", "none": ""])
         #expect(
             pipe.read()
-                == "2025-11-20T09:05:51.123456Z notice a/quic: connected peer=Qm1 took=12 why=\"because of it\" none=\"\"\n")
+                == "2025-11-20T09:05:51.123456Z notice a/quic: connected peer=Qm1 took=12 why=\"because of it\" none=\"\"\n"
+        )
     }
 
     @Test("levels are colored where that is asked for")

@@ -89,12 +89,12 @@ private let hostsOfRegistries = Rule(
         ["Scripts/setup": "URIs: http://deb.debian.org/debian"], ["a.md": "https://pypi.org/simple"],
         ["a.yml": "https://europe-apt.pkg.dev/x"], ["a": "registry.npmjs.org"],
     ],
-    good: [["README.md": "Debian's mirror; see https://www.debian.org and swift.org"]]
+    good: [["README.md": "Debian's mirror; see https://www.debian.org and swift.org", "A.swift": "registry.counter"]]
 ) { tree in
     outsideTheseTests(tree).flatMap {
         $0.violations(
             of:
-                /\b(?:deb|security|snapshot|ftp)\.debian\.org|\bpypi\.org|\bpythonhosted\.org|\bregistry\.[\w.]+|\.pkg\.dev\b|\bproxy\.golang\.org|\bcrates\.io/,
+                /\b(?:deb|security|snapshot|ftp)\.debian\.org|\bpypi\.org|\bpythonhosted\.org|\bregistry\.(?:npmjs|yarnpkg)\.\w+|\.pkg\.dev\b|\bproxy\.golang\.org|\bcrates\.io/,
             in: $0.lines, "the machine's own sources know the host")
     }
 }

@@ -31,11 +31,12 @@ extension Tree {
         for match in text.matches(of: /\broom\(\s*\x22(\w+)\x22(?:\s*,\s*needs:\s*\[([^\]]*)\])?/) {
             rooms[String(match.1)] = names(in: match.2 ?? "", quotedBy: "\"")
         }
-        for match in text.matches(of: /\.executableTarget\(\s*name:\s*\x22(\w+)\x22,\s*dependencies:\s*\[([^\]]*)\]/) {
-            rooms[String(match.1)] = names(in: match.2, quotedBy: "\"")
-        }
-        for match in text.matches(of: /\.(?:systemLibrary|target)\(\s*name:\s*\x22(\w+)\x22/) {
-            rooms[String(match.1)] = []
+        for match in text.matches(of: /\.(?:systemLibrary|target|executableTarget)\(\s*name:\s*\x22(\w+)\x22/) {
+            let call = call(in: text[match.range.lowerBound...])
+            // What stands elsewhere, in Tests or Examples, is no room.
+            if let path = call.firstMatch(of: /\bpath:\s*\x22([^\x22]*)/), !path.1.hasPrefix("Sources/") { continue }
+            let needs = call.firstMatch(of: /\bdependencies:\s*\[([^\]]*)\]/)?.1 ?? ""
+            rooms[String(match.1)] = names(in: needs, quotedBy: "\"")
         }
         return rooms
     }
@@ -45,6 +46,19 @@ extension Tree {
 private func names(in text: some StringProtocol, quotedBy quote: Character) -> Set<String> {
     let parts = text.split(separator: quote, omittingEmptySubsequences: false)
     return Set(parts.indices.filter { $0 % 2 == 1 }.map { String(parts[$0]) })
+}
+
+/// The call that `text` begins with, to the parenthesis that closes it.
+private func call(in text: Substring) -> Substring {
+    var depth = 0
+    for index in text.indices {
+        if text[index] == "(" { depth += 1 }
+        if text[index] == ")" {
+            depth -= 1
+            if depth == 0 { return text[...index] }
+        }
+    }
+    return text
 }
 
 private func withoutLineComments(_ text: String) -> String {
@@ -78,6 +92,7 @@ private let samplePackage = """
             "B",
             needs: ["CLib", "A"]),
         tests("BTests", needs: ["B"]),
+        .executableTarget(name: "Elsewhere", dependencies: ["B"], path: "Tests/Elsewhere"),
     ]
     """
 
@@ -86,6 +101,11 @@ private let tableAndPackage = Rule(
     bad: [
         ["ARCHITECTURE.md": sampleTable, "Package.swift": #"room("A"), room("B", needs: ["A"])"#],
         ["ARCHITECTURE.md": sampleTable, "Package.swift": samplePackage + #"room("C")"#],
+        [
+            "ARCHITECTURE.md": sampleTable,
+            "Package.swift": samplePackage
+                + #".executableTarget(name: "C", dependencies: ["A"], swiftSettings: house)"#,
+        ],
         ["ARCHITECTURE.md": "", "Package.swift": samplePackage],
         ["ARCHITECTURE.md": sampleTable, "Package.swift": ""],
     ],

@@ -9,11 +9,12 @@ private let worldlyRooms: Set = ["MartletRuntime", "MartletOperator", "MartletCo
 private let taskRooms: Set = ["MartletRuntime", "Martlet", "MartletOperator", "MartletCommand"]
 
 extension File {
-    /// Whether the file is a machine's: by its room, or because its first doc comment has the words "a machine".
+    /// Whether the file is a machine's: by its room, or because its first doc comment calls it "a machine that …",
+    /// "a machine: …" or just "a machine."
     fileprivate var isMachine: Bool {
         if machineRooms.contains(room ?? "") { return true }
         let comment = lines.drop { !$0.hasPrefix("///") }.prefix { $0.hasPrefix("///") }
-        return comment.contains { $0.contains(/\b[aA] machine\b/) }
+        return comment.contains { $0.contains(/\b[aA] machine(?: that\b|[:.,])/) }
     }
 }
 
@@ -34,7 +35,7 @@ private let machines = Rule(
         [
             "Sources/MartletWire/A.swift": "/// Never async: a Task would cost.\nlet a = \"Task\" // Date()",
             "Sources/MartletSwarm/A.swift": "/// A conversation.\nfunc a() async {}\n/// Feeds a machine.\nlet a = 1",
-            "Sources/MartletRuntime/A.swift": "/// This machine's network.\nfunc a() async {}",
+            "Sources/MartletRuntime/A.swift": "/// This machine's network, or a machine in a world.\nfunc a() async {}",
             "Sources/MartletCrypto/A.swift": "func key(using generator: inout some RandomNumberGenerator) {}",
         ]
     ]

@@ -50,8 +50,9 @@ extension Benchmark {
     /// Instructions for one operation, counted by callgrind in this executable started twice, with different numbers
     /// of iterations: the difference leaves out what starting and preparing cost.
     func instructions() throws -> Double {
-        let few = 64
-        let many = 320
+        // Callgrind is some fifty times slower: what takes long is done less often.
+        let isLong = try ContinuousClock().measure { try prepare()(4) } > .milliseconds(1)
+        let (few, many) = isLong ? (4, 20) : (64, 320)
         let difference = try total(iterations: many) - total(iterations: few)
         return Double(difference) / Double((many - few) * operations)
     }

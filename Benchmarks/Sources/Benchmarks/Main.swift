@@ -3,6 +3,6 @@ import BenchmarkHarness
 @main
 struct Main {
     static func main() {
-        runBenchmarks(wireBenchmarks)
+        runBenchmarks(wireBenchmarks + cryptoBenchmarks + identityBenchmarks)
     }
 }

@@ -116,6 +116,7 @@ public final class Workers: @unchecked Sendable {
         guard state.jobs.count < maximumWaiting else { throw .overloaded }
         if state.jobs.count >= state.idle, state.threads.count < maximumThreads {
             do throws(ThreadError) {
+                // The threads are joined before this object goes.
                 state.threads.append(try SystemThread(name: name) { [unowned(unsafe) self] in work() })
             } catch {
                 // With fewer threads it takes longer; with none, forever.

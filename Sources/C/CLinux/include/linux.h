@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/uio.h>
 #include <netinet/in.h>
@@ -30,6 +31,9 @@ extern int cl_pthread_setname(pthread_t t, const char *name) __asm__("pthread_se
 
 struct cl_in_pktinfo { int ipi_ifindex; struct in_addr ipi_spec_dst; struct in_addr ipi_addr; };
 struct cl_in6_pktinfo { struct in6_addr ipi6_addr; unsigned int ipi6_ifindex; };
+
+// Functions with a variable number of arguments, as functions.
+static inline int cl_set_timer_slack(unsigned long nanoseconds) { return prctl(PR_SET_TIMERSLACK, nanoseconds); }
 
 // Macros, as functions.
 static inline struct cmsghdr *cl_cmsg_firsthdr(const struct msghdr *m) { return CMSG_FIRSTHDR(m); }

@@ -1,0 +1,79 @@
+internal import CLinux
+internal import Glibc
+
+/// This machine, as an environment: epoll on a thread of its own, and the kernel's sockets.
+///
+/// Whoever makes one must `shutdown()` it in the end; releasing it alone leaves its thread running.
+///
+/// It is `@unchecked Sendable` because all of it but `loop`, `log` and `wallTime` belongs to the loop, as
+/// `Environment` says, and nothing of it is assigned after `init`.
+public final class SystemEnvironment: @unchecked Sendable {
+    /// The loop, which runs on a thread of this environment.
+    public let loop: EventLoop
+    /// Where log lines go.
+    public let log: Logger
+    /// The kernel's random bytes.
+    public let random: RandomSource
+    /// The directory under which files are kept.
+    let directory: String
+    let driver: SystemDriver
+    let datagramMemory = DatagramMemory()
+
+    /// Where descriptors are watched.
+    var poller: Poller { driver.poller }
+
+    /// Starts a loop that is called `name`, in the log and among the process's threads. Files are kept under
+    /// `directory`. A callback that holds the loop longer than `watchdogLimit` is logged; `nil` for no such watch.
+    public init(
+        name: String = "martlet", directory: String = ".", log: Logger,
+        watchdogLimit: Duration? = .milliseconds(100)
+    ) throws(NetworkError) {
+        let timers = TimerQueue(now: SystemDriver.clock())
+        let loopLog = log.subsystem("loop")
+        let watchdog = watchdogLimit.map { limit in
+            Watchdog(limit: limit) { activity, loop, took in
+                loopLog.warning(
+                    "a callback held the loop too long",
+                    ["loop": loop.name, "activity": activity, "milliseconds": took.nanoseconds / 1_000_000])
+            }
+        }
+        driver = try SystemDriver(timers: timers, watchdog: watchdog)
+        loop = EventLoop(name: name, timers: timers, driver: driver)
+        self.log = log
+        self.directory = directory
+        random = RandomSource { buffer in SystemEnvironment.fillRandomly(buffer) }
+        try driver.start(loop)
+    }
+
+    /// What a calendar clock shows.
+    public var wallTime: WallTime {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return WallTime(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    }
+
+    /// Closes every socket, fails whoever waits for one, and ends the thread. Conversations see their errors and run
+    /// on to their ends, but timers do not fire any more: cancel what sleeps beforehand.
+    public func shutdown() async {
+        // Never on the loop itself, which is about to end; the caller may well live there.
+        await withTaskExecutorPreference(globalConcurrentExecutor) { [driver, loop] in
+            await Self.stop(driver, loop)
+        }
+    }
+
+    @concurrent
+    private static func stop(_ driver: SystemDriver, _ loop: EventLoop) async {
+        driver.stop(loop)
+    }
+
+    private static func fillRandomly(_ buffer: UnsafeMutableRawBufferPointer) {
+        var filled = 0
+        while filled < buffer.count {
+            let start = buffer.baseAddress.unsafelyUnwrapped + filled
+            let count = getrandom(start, buffer.count - filled, 0)
+            // Only interruption by a signal is left, once the kernel has been seeded.
+            precondition(count > 0 || errno == EINTR, "the kernel has no random bytes")
+            filled += max(0, count)
+        }
+    }
+}
