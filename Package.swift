@@ -62,6 +62,12 @@ let package = Package(
             path: "Tests/BusyWorld", swiftSettings: house),
 
         room("MartletTransport", needs: ["MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletTransportTests",
+            needs: [
+                "MartletTransport", "MartletSimulator", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletWire", "CSeededRandom",
+            ]),
 
         room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 

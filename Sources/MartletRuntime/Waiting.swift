@@ -1,5 +1,3 @@
-internal import CLinux
-
 /// A place where one conversation waits for one callback on the same loop.
 ///
 /// `wait` suspends until `signal` is called, and throws `CancellationError` where the conversation is cancelled
@@ -11,6 +9,8 @@ public final class Signal: @unchecked Sendable {
     private let loop: EventLoop
     private var waiter: UnsafeContinuation<Void, any Error>?
     private var isSignalled = false
+    /// How often something has waited, so that a cancellation that comes late meets nobody else.
+    private var waits = 0
 
     /// A signal that has not been given, on `loop`.
     public init(on loop: EventLoop) {
@@ -36,11 +36,14 @@ public final class Signal: @unchecked Sendable {
             return
         }
         precondition(waiter == nil, "a signal has one waiter at a time")
+        waits &+= 1
+        let turn = waits
         do {
             try await withTaskCancellationHandler {
                 try await withUnsafeThrowingContinuation { waiter = $0 }
             } onCancel: {
                 loop.execute { [self] in
+                    guard turn == waits else { return }
                     waiter?.resume(throwing: CancellationError())
                     waiter = nil
                 }

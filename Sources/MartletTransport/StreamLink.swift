@@ -98,7 +98,7 @@ public final class StreamLink: @unchecked Sendable {
         onReadable?()
     }
 
-    private func endOutput(_ error: StreamError) {
+    func endOutput(_ error: StreamError) {
         let writer = state.withLock { state -> StreamState.Waiter? in
             if case .failed = state.output { return nil }
             if case .ended = state.output, state.endIsTaken { return nil }
