@@ -69,6 +69,17 @@ let package = Package(
                 "MartletWire", "CSeededRandom",
             ]),
 
+        room(
+            "MartletSwarm",
+            needs: ["MartletTransport", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+
+        tests(
+            "MartletSwarmTests",
+            needs: [
+                "MartletSwarm", "MartletTransport", "MartletSimulator", "MartletIdentity", "MartletCrypto",
+                "MartletRuntime", "MartletWire", "CSeededRandom",
+            ]),
+
         room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),

@@ -56,6 +56,8 @@ public final class World {
 
     deinit {
         for host in hosts { host.environment.dissolve() }
+        // What was made in the world may be held, and wake its loop, for longer than the world lives.
+        driver.world = nil
     }
 
     /// The virtual clock.
@@ -241,11 +243,11 @@ public final class World {
     ///
     /// It is `@unchecked Sendable` because a world runs on one thread at a time, and says so where it is not.
     private final class Driver: LoopDriver, @unchecked Sendable {
-        // The world owns the driver, and its loops run only while it lives.
-        unowned(unsafe) var world: World! = nil
+        // The world owns the driver, and takes itself out of it when it goes.
+        unowned(unsafe) var world: World?
 
         func wake(_ loop: EventLoop) {
-            world.makeReady(loop)
+            world?.makeReady(loop)
         }
     }
 }
