@@ -48,7 +48,9 @@ let package = Package(
         tests("MartletIdentityTests", needs: ["MartletIdentity", "MartletCrypto", "MartletWire"]),
 
         .target(name: "CLinux", path: "Sources/C/CLinux"),
-        room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
+        .systemLibrary(
+            name: "CCares", path: "Sources/C/CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        room("MartletRuntime", needs: ["MartletWire", "CLinux", "CCares"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
 
         .target(name: "CSimulator", path: "Sources/C/CSimulator"),

@@ -29,7 +29,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     public let taskExecutor: LoopTaskExecutor
     let home: Home
     private let driver: any LoopDriver
-    private let inbox = Mutex(Inbox())
+    private let inbox = Lock(Inbox())
     private let hasMail = Atomic(false)
     private var jobs = Ring<LoopJob>()
     private var deferred = Ring<() -> Void>()
@@ -118,19 +118,22 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
             if hasMail.load(ordering: .acquiring) { takeMail() }
             let actors = asUnownedSerialExecutor()
             let tasks = taskExecutor.asUnownedTaskExecutor()
-            while budget > 0 {
-                // What a callback put off comes before the jobs that it caused.
-                if let callback = deferred.popFirst() {
+            while budget > 0, !(jobs.isEmpty && deferred.isEmpty) {
+                // What a callback put off comes before the jobs that it caused; what that puts off in its turn comes
+                // after one of them, so that neither kind can keep out the other.
+                for _ in 0..<min(deferred.count, budget) {
+                    guard let callback = deferred.popFirst() else { break }
                     activity = "callback"
                     callback()
-                } else if let job = jobs.popFirst() {
+                    watchdog?.finished(activity, on: self)
+                    budget -= 1
+                }
+                if budget > 0, let job = jobs.popFirst() {
                     activity = "job"
                     job.run(actors: actors, tasks: tasks)
-                } else {
-                    break
+                    watchdog?.finished(activity, on: self)
+                    budget -= 1
                 }
-                watchdog?.finished(activity, on: self)
-                budget -= 1
             }
         }
     }
