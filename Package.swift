@@ -63,12 +63,20 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
-        room("MartletTransport", needs: ["MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        .systemLibrary(
+            name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
+            providers: [.apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])]),
+        room("MartletTLS", needs: ["MartletCrypto", "MartletWire", "CQUIC"]),
+        tests("MartletTLSTests", needs: ["MartletTLS", "MartletCrypto", "MartletWire"]),
+        room(
+            "MartletTransport",
+            needs: ["MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire", "CQUIC"]),
+
         tests(
             "MartletTransportTests",
             needs: [
-                "MartletTransport", "MartletSimulator", "MartletIdentity", "MartletCrypto", "MartletRuntime",
-                "MartletWire", "CSeededRandom",
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletSimulator", "MartletWire", "CSeededRandom",
             ]),
 
         room(

@@ -12,7 +12,7 @@ enum DialTarget: Hashable {
 ///
 /// It tries addresses as its plan says; the first connection ends it, and what is still being tried is cancelled.
 final class Dial {
-    typealias Outcome = Result<SwarmConnection, DialError>
+    typealias Outcome = Result<SwarmConnection, ConnectError>
 
     final class Waiter {
         let signal: Signal
@@ -31,7 +31,7 @@ final class Dial {
     private var timer: LoopTimer?
     private var tasks: [Multiaddr: Task<Void, Never>] = [:]
     private var waiters: [Waiter] = []
-    private(set) var failures: [DialError.Attempt] = []
+    private(set) var failures: [ConnectError.Attempt] = []
     private var outcome: Outcome?
 
     /// A dial that follows `plan`. `attempt` begins to try an address and is told of by `succeeded` or `failed`; `ended`
@@ -63,7 +63,7 @@ final class Dial {
     func failed(_ address: Multiaddr, _ error: TransportError) {
         tasks[address] = nil
         guard !isOver else { return }
-        failures.append(DialError.Attempt(address: address, error: error))
+        failures.append(ConnectError.Attempt(address: address, error: error))
         plan.failed(at: loop.now)
         advance()
     }

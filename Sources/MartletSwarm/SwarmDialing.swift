@@ -21,7 +21,7 @@ extension Swarm {
     @discardableResult
     public nonisolated(nonsending) func connect(
         to peer: PeerID, at addresses: [Multiaddr] = [], by deadline: Instant? = nil
-    ) async throws(DialError) -> ConnectionInfo {
+    ) async throws(ConnectError) -> ConnectionInfo {
         addressBook.add(addresses, of: peer)
         if let member = peers[peer]?.preferred { return member.info }
         try mayDial(peer)
@@ -34,7 +34,7 @@ extension Swarm {
     @discardableResult
     public nonisolated(nonsending) func connect(
         to address: Multiaddr, by deadline: Instant? = nil
-    ) async throws(DialError) -> ConnectionInfo {
+    ) async throws(ConnectError) -> ConnectionInfo {
         if let peer = address.peerID {
             return try await connect(to: peer, at: [address], by: deadline)
         }
@@ -42,7 +42,7 @@ extension Swarm {
         return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
     }
 
-    private func mayDial(_ peer: PeerID) throws(DialError) {
+    private func mayDial(_ peer: PeerID) throws(ConnectError) {
         let refusal = peer == localPeer ? Refusal.isSelf : access.refusal(of: peer)
         if let refusal {
             count(refusal, peer)
@@ -51,7 +51,7 @@ extension Swarm {
     }
 
     /// The dial for `target` that is under way, or a new one at `addresses`.
-    private func dial(for target: DialTarget, at addresses: [Multiaddr]) throws(DialError) -> Dial {
+    private func dial(for target: DialTarget, at addresses: [Multiaddr]) throws(ConnectError) -> Dial {
         if let dial = dials[target] { return dial }
         guard !isShutDown else { throw .cancelled }
         guard dials.count < limits.pendingOutbound else {
@@ -76,7 +76,7 @@ extension Swarm {
     }
 
     /// The ones of `addresses` that are to be tried.
-    private func dialable(_ addresses: [Multiaddr]) throws(DialError) -> [Multiaddr] {
+    private func dialable(_ addresses: [Multiaddr]) throws(ConnectError) -> [Multiaddr] {
         let known = addresses.filter { address in
             transports.contains { $0.canDial(address) } && !announced.contains(address.withoutPeerID ?? address)
         }
@@ -98,7 +98,7 @@ extension Swarm {
 
     private nonisolated(nonsending) func wait(
         for dial: Dial, by deadline: Instant
-    ) async throws(DialError) -> ConnectionInfo {
+    ) async throws(ConnectError) -> ConnectionInfo {
         let waiter = dial.join()
         var isLate = false
         let timer = LoopTimer(on: loop, label: "connect") {

@@ -57,7 +57,7 @@ public enum DisconnectReason: Hashable, Sendable {
 }
 
 /// Why a peer could not be connected.
-public enum DialError: Error, Hashable, Sendable {
+public enum ConnectError: Error, Hashable, Sendable {
     /// An address that was tried, and what came of it.
     public struct Attempt: Hashable, Sendable {
         /// The address.
@@ -89,7 +89,7 @@ public enum DialError: Error, Hashable, Sendable {
 /// Why a stream to a peer could not be opened.
 public enum SwarmError: Error, Hashable, Sendable {
     /// The peer could not be connected.
-    case dial(DialError)
+    case dial(ConnectError)
     /// The connection to it ended, or has no room for another stream.
     case connection(ConnectionError)
     /// The other side speaks none of the protocols, or broke the stream off.

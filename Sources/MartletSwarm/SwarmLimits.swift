@@ -42,10 +42,10 @@ public struct SwarmLimits: Hashable, Sendable {
     /// Of how many IP addresses and networks the rates are remembered.
     public var rememberedSources = 16_384
 
-    /// Streams that a peer has open on one connection.
-    public var streamsPerConnection = 1024
+    /// Streams that a peer has open on one connection. The muxers have bounds of their own, which are a little wider.
+    public var streamsPerConnection = 448
     /// Streams that a peer has open, on all its connections, of one protocol that sets no bound of its own.
-    public var streamsPerProtocolAndPeer = 512
+    public var streamsPerProtocolAndPeer = 256
     /// New streams of one peer.
     public var streamRate = Rate(burst: 20_000, perSecond: 20_000)
     /// How long a peer may take to say which protocol a stream is for.

@@ -150,7 +150,7 @@ extension Swarm {
         to peer: PeerID, by deadline: Instant
     ) async throws(SwarmError) -> Stream {
         if peers[peer]?.preferred == nil {
-            do throws(DialError) {
+            do throws(ConnectError) {
                 _ = try await connect(to: peer, by: deadline)
             } catch {
                 throw .dial(error)

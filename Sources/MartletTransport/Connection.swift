@@ -136,6 +136,11 @@ open class Connection {
         onClosed?(reason)
     }
 
+    /// Says that this side is now at `address`.
+    public func moved(from address: Multiaddr) {
+        localAddress = address
+    }
+
     /// Says that the other side is now at `address`.
     public func moved(to address: Multiaddr) {
         remoteAddress = address

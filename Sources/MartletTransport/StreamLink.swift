@@ -65,10 +65,19 @@ public final class StreamLink: @unchecked Sendable {
     /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
     /// is large and the reader keeps up. Where the node's memory is used up, a stream whose reader is behind is reset.
     public func deliver(_ bytes: Bytes) {
+        deliver { $0.append(bytes, mayPin: $0.count < Self.unreadSlices) }
+    }
+
+    /// Hands a copy of `bytes` to the reader.
+    public func deliver(copying bytes: UnsafeRawBufferPointer) {
+        deliver { $0.append(copying: bytes) }
+    }
+
+    private func deliver(_ append: (inout ChunkQueue) -> Void) {
         var isTooMuch = false
         let (reader, wakes) = state.withLock { state -> (StreamState.Waiter?, Bool) in
             guard case .open = state.input else { return (nil, false) }
-            state.incoming.append(bytes, mayPin: state.incoming.count < Self.unreadSlices)
+            append(&state.incoming)
             isTooMuch = state.incoming.count > Self.unreadWhenExhausted && state.incoming.memory?.isExhausted ?? false
             guard let reader = state.reader else { return (nil, false) }
             guard state.incoming.count >= state.needed else { return (nil, state.prepay()) }

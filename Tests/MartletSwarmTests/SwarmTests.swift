@@ -130,19 +130,19 @@ struct SwarmTests {
     @Test("a refused address is left alone for a while, and a dial whose addresses all are says until when")
     func backsOff() throws {
         let (world, hosts) = Self.world { _ in }
-        var errors: [DialError] = []
+        var errors: [ConnectError] = []
         hosts[0].start { environment in
             let member = Member(environment, key(2))
             for _ in 0..<2 {
-                do throws(DialError) {
+                do throws(ConnectError) {
                     _ = try await member.swarm.connect(to: peer(1), at: [tcp(1, port: 9)])
                 } catch {
                     errors.append(error)
                 }
             }
             try await member.swarm.connect(to: peer(1), at: [tcp(1)])
-            do throws(DialError) { _ = try await member.swarm.connect(to: peer(3)) } catch { errors.append(error) }
-            do throws(DialError) { _ = try await member.swarm.connect(to: peer(2), at: [tcp(1)]) } catch {
+            do throws(ConnectError) { _ = try await member.swarm.connect(to: peer(3)) } catch { errors.append(error) }
+            do throws(ConnectError) { _ = try await member.swarm.connect(to: peer(2), at: [tcp(1)]) } catch {
                 errors.append(error)
             }
         }
@@ -161,11 +161,11 @@ struct SwarmTests {
     @Test("a dial fails where another key answers, and one without an id learns who answered")
     func identities() throws {
         let (world, hosts) = Self.world { _ in }
-        var wrong: DialError?
+        var wrong: ConnectError?
         var learnt: PeerID?
         hosts[0].start { environment in
             let member = Member(environment, key(2))
-            do throws(DialError) { _ = try await member.swarm.connect(to: peer(9), at: [tcp(1)]) } catch {
+            do throws(ConnectError) { _ = try await member.swarm.connect(to: peer(9), at: [tcp(1)]) } catch {
                 wrong = error
             }
             // The address that failed is left alone for a while, whoever is wanted there.
@@ -173,7 +173,7 @@ struct SwarmTests {
             learnt = try await member.swarm.connect(to: tcp(1)).peer
         }
         try world.run(for: .seconds(30))
-        let attempt = DialError.Attempt(address: tcp(1), error: .wrongPeer(expected: peer(9), actual: peer(1)))
+        let attempt = ConnectError.Attempt(address: tcp(1), error: .wrongPeer(expected: peer(9), actual: peer(1)))
         #expect(wrong == .failed([attempt]))
         #expect(learnt == peer(1))
     }
