@@ -285,7 +285,6 @@ struct HostileTests {
                 try await environment.loop.sleep(until: .never)
             }
         }
-        }
         try world.run(for: .seconds(20))
         let member = try #require(server)
         #expect(member.disconnected == [.refused(.blocked)])
