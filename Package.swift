@@ -93,6 +93,7 @@ let package = Package(
         room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
+        tests("MartletCommandTests", needs: ["MartletCommand"]),
 
         example("Frames"),
 
