@@ -81,16 +81,23 @@ let package = Package(
 
         room(
             "MartletSwarm",
-            needs: ["MartletTransport", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire",
+            ]),
 
         tests(
             "MartletSwarmTests",
             needs: [
-                "MartletSwarm", "MartletTransport", "MartletSimulator", "MartletIdentity", "MartletCrypto",
+                "MartletSwarm", "MartletTransport", "MartletTLS", "MartletSimulator", "MartletIdentity",
+                "MartletCrypto",
                 "MartletRuntime", "MartletWire", "CSeededRandom",
             ]),
 
-        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
+        room(
+            "Martlet",
+            needs: [
+                "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport", "MartletSwarm",
+            ]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
         tests("MartletCommandTests", needs: ["MartletCommand"]),

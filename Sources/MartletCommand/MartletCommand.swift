@@ -8,7 +8,7 @@ struct MartletCommand: ParsableCommand {
         CommandConfiguration(
             "martlet", abstract: "one peer-to-peer node",
             examples: ["martlet version"],
-            subcommands: [VersionCommand.self])
+            subcommands: [ListenCommand.self, PingCommand.self, PerfCommand.self, VersionCommand.self])
     }
 
     static func main() async {

@@ -6,7 +6,7 @@ import MartletSwarm
 import MartletTransport
 import MartletWire
 
-/// A swarm over TCP on a simulated host, with an identity that follows from a number.
+/// A swarm on a simulated host, over TCP alone unless other transports are given.
 final class Member {
     let swarm: Swarm
     let metrics = MetricsRegistry()
@@ -14,16 +14,17 @@ final class Member {
     private var watch: SwarmWatch?
 
     init(
-        _ environment: any Environment, _ identity: PrivateKey, upgrade: UpgradeLimits = UpgradeLimits(),
+        _ environment: any Environment, _ identity: PrivateKey, transports: TransportConfiguration? = nil,
         _ configure: (inout SwarmConfiguration) -> Void = { _ in }
     ) {
         var configuration = SwarmConfiguration()
         configure(&configuration)
-        let upgrader = Upgrader(environment: environment, identity: identity, limits: upgrade)
+        var tcpAlone = TransportConfiguration()
+        tcpAlone.usesQUIC = false
         swarm = Swarm(
             environment: environment, identity: identity,
-            transports: [TCPTransport(environment: environment, upgrader: upgrader)], configuration: configuration,
-            metrics: metrics)
+            transports: (transports ?? tcpAlone).make(environment: environment, identity: identity),
+            configuration: configuration, metrics: metrics)
         watch = swarm.watch { [weak self] in self?.events.append($0) }
     }
 
