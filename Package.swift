@@ -79,9 +79,28 @@ let package = Package(
                 "MartletSimulator", "MartletWire", "CSeededRandom",
             ]),
 
-        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
+        room(
+            "MartletSwarm",
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire",
+            ]),
+
+        tests(
+            "MartletSwarmTests",
+            needs: [
+                "MartletSwarm", "MartletTransport", "MartletTLS", "MartletSimulator", "MartletIdentity",
+                "MartletCrypto",
+                "MartletRuntime", "MartletWire", "CSeededRandom",
+            ]),
+
+        room(
+            "Martlet",
+            needs: [
+                "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport", "MartletSwarm",
+            ]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
+        tests("MartletCommandTests", needs: ["MartletCommand"]),
 
         example("Frames"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),

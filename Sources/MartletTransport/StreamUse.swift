@@ -155,12 +155,12 @@ extension StreamLink {
         if wakes { wake() }
     }
 
-    /// Breaks off both directions.
-    func reset(code: UInt64) {
+    /// Breaks off both directions; from then on they fail with `error`.
+    func reset(code: UInt64, as error: StreamError = .closed) {
         let (reader, writer, wakes) = state.withLock { state -> (StreamState.Waiter?, StreamState.Waiter?, Bool) in
             let isOver = state.isOver
-            state.input = .failed(.closed)
-            state.output = .failed(.closed)
+            state.input = .failed(error)
+            state.output = .failed(error)
             state.incoming.removeAll()
             state.outgoing.removeAll()
             if !isOver { state.resetCode = code }
