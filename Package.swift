@@ -93,14 +93,22 @@ let package = Package(
                 "MartletRuntime", "MartletWire", "CSeededRandom",
             ]),
 
+        room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
+        tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
+
         room(
             "Martlet",
             needs: [
-                "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport", "MartletSwarm",
+                "MartletMesh", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport",
+                "MartletSwarm",
             ]),
 
-        .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
-        tests("MartletCommandTests", needs: ["MartletCommand"]),
+        .systemLibrary(
+            name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+        .executableTarget(
+            name: "MartletCommand", dependencies: ["Martlet", "MartletMesh", "MartletRuntime", "CEdit"],
+            swiftSettings: house),
+        tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
 
         example("Frames"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
