@@ -21,8 +21,8 @@ func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = [
 }
 
 /// A program that shows how the library is used, in `Examples/<Name>`.
-func example(_ name: String) -> Target {
-    .executableTarget(name: name, dependencies: ["Martlet"], path: "Examples/\(name)", swiftSettings: house)
+func example(_ name: String, needs: [Target.Dependency] = []) -> Target {
+    .executableTarget(name: name, dependencies: ["Martlet"] + needs, path: "Examples/\(name)", swiftSettings: house)
 }
 
 let package = Package(
@@ -63,10 +63,45 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
+        .systemLibrary(
+            name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
+            providers: [.apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])]),
+        room("MartletTLS", needs: ["MartletCrypto", "MartletWire", "CQUIC"]),
+        tests("MartletTLSTests", needs: ["MartletTLS", "MartletCrypto", "MartletWire"]),
+        room(
+            "MartletTransport",
+            needs: ["MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire", "CQUIC"]),
+
+        tests(
+            "MartletTransportTests",
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletSimulator", "MartletWire", "CSeededRandom",
+            ]),
+
+        room(
+            "MartletSwarm",
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire",
+            ]),
+
+        tests(
+            "MartletSwarmTests",
+            needs: [
+                "MartletSwarm", "MartletTransport", "MartletTLS", "MartletSimulator", "MartletIdentity",
+                "MartletCrypto",
+                "MartletRuntime", "MartletWire", "CSeededRandom",
+            ]),
+
         room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
         tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
 
-        room("Martlet", needs: ["MartletMesh", "MartletWire", "MartletCrypto", "MartletIdentity"]),
+        room(
+            "Martlet",
+            needs: [
+                "MartletMesh", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport",
+                "MartletSwarm",
+            ]),
 
         .systemLibrary(
             name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
@@ -80,6 +115,9 @@ let package = Package(
             swiftSettings: house),
 
         example("Frames"),
+        example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
+
+        tests("SimulationTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
         tests("TidyTests", needs: []),
     ],

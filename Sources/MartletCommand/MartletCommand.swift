@@ -8,7 +8,9 @@ struct MartletCommand: ParsableCommand {
         CommandConfiguration(
             "martlet", abstract: "one peer-to-peer node",
             examples: ["martlet version"],
-            subcommands: [MeshCommand.self, VersionCommand.self])
+            subcommands: [
+                ListenCommand.self, PingCommand.self, PerfCommand.self, MeshCommand.self, VersionCommand.self,
+            ])
     }
 
     static func main() async {
