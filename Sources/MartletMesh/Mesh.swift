@@ -30,7 +30,7 @@ struct Mesh<Random: RandomNumberGenerator> {
     let greeting: Greeting
     var vantage: Vantage
     var random: Random
-    var book: AddressBook
+    var book: MeshAddressBook
     /// Every connection, also those that are only being made. It is never gone through in its own order.
     var connections: [Int: MeshConnection] = [:]
     /// The connections of peers, in the order in which they came.
@@ -55,7 +55,7 @@ struct Mesh<Random: RandomNumberGenerator> {
         let name = configuration.name?.split(whereSeparator: \.isNewline).joined(separator: " ")
         greeting = Greeting(port: port, name: name.map { String($0.prefix(200)) })
         vantage = Vantage(port: port, own: own)
-        book = AddressBook(capacity: max(256, 8 * configuration.maximumPeers))
+        book = MeshAddressBook(capacity: max(256, 8 * configuration.maximumPeers))
         nextMaintenance = now + configuration.maintenanceInterval
         nextDiscovery = now + configuration.discoveryInterval
     }
@@ -236,7 +236,7 @@ struct Mesh<Random: RandomNumberGenerator> {
     private func hasNoPlace(at now: Instant) -> Bool {
         var held = 0
         for connection in connections.values {
-            let hangs = connection.stage == .connecting && now - connection.since >= AddressBook.hangs
+            let hangs = connection.stage == .connecting && now - connection.since >= MeshAddressBook.hangs
             if connection.stage.holdsPlace, !hangs { held += 1 }
         }
         return held >= configuration.maximumPeers || connections.count >= 2 * configuration.maximumPeers + 128
@@ -260,7 +260,7 @@ struct Mesh<Random: RandomNumberGenerator> {
     private func nextPlace(after now: Instant) -> Instant {
         var next = Instant.never
         for connection in connections.values where connection.stage == .connecting {
-            let hangs = connection.since + AddressBook.hangs
+            let hangs = connection.since + MeshAddressBook.hangs
             if hangs > now { next = min(next, hangs) }
         }
         return next

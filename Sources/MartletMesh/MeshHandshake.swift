@@ -22,7 +22,7 @@ extension Mesh {
             end(address, nil)
         } else if taken(besides: nil) >= configuration.maximumPeers {
             drop(number)
-            book.postponed(address, number, by: AddressBook.firstWait, at: now)
+            book.postponed(address, number, by: MeshAddressBook.firstWait, at: now)
             end(address, .full)
         } else {
             connections[number]?.stage = .greeted
@@ -214,9 +214,9 @@ extension Mesh {
     private mutating func leave(_ connection: MeshConnection, _ failure: MeshFailure, at now: Instant) {
         remove(connection.number)
         guard let peer = connection.peer else { return }
-        var wait = AddressBook.firstWait
+        var wait = MeshAddressBook.firstWait
         // Who breaks the protocol is not met again at once.
-        if case .noPeer = failure { wait = AddressBook.longestWaits.other }
+        if case .noPeer = failure { wait = MeshAddressBook.longestWaits.other }
         for address in connection.aliases {
             book.disconnected(address, connection.number, wait: wait * (0.5 + spread), at: now)
         }

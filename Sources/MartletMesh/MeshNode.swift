@@ -2,7 +2,7 @@ public import MartletRuntime
 
 /// A node of a plain-text mesh, in which everyone is connected to everyone.
 ///
-/// The protocol is lines over TCP, so that anyone can join with netcat; `Documentation/mesh.md` states it. Make a node,
+/// The protocol is lines over TCP, so that anyone can join with netcat; `Documentation/Mesh.md` states it. Make a node,
 /// `start` it, take its `events` and `broadcast`; in the end `stop` it. It may be used from any task.
 ///
 /// A node runs on the loop of its environment, and in a simulated world just as on this machine.

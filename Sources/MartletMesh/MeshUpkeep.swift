@@ -73,7 +73,7 @@ extension Mesh {
         var count = 0
         for written in addresses {
             guard let address = vantage.read(written, toldBy: remote), !vantage.isSelf(address) else { continue }
-            let origin = AddressBook.Origin.told(by: remote.ip, isForeign: isForeign(address, to: remote.ip))
+            let origin = MeshAddressBook.Origin.told(by: remote.ip, isForeign: isForeign(address, to: remote.ip))
             if book.add(address, origin, rank: random.next(), at: now) {
                 count += 1
             } else if let hanging = book.mention(address, at: now) {

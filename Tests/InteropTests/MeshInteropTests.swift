@@ -120,6 +120,7 @@ struct MeshInteropTests {
             let third = try await PythonPeer(name: "third", bootstrap: [second.port])
             #expect(try await node.events.wait(isConnected("third")))
             _ = try await third.program.line { $0.hasSuffix(" peer-\(first.port) first") }
+            _ = try await third.program.line { $0.hasSuffix(" peer-\(node.port) martlet") }
             third.program.write("everyone?\n")
             _ = try await first.program.line { $0 == "CHAT third everyone?" }
             #expect(try await node.events.wait { if case .message(_, "everyone?") = $0 { true } else { false } })

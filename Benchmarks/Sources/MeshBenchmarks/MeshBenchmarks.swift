@@ -98,7 +98,7 @@ struct MeshBenchmarks {
 
     private static let origin = ContinuousClock.now
 
-    fileprivate static func now() -> UInt64 { UInt64((ContinuousClock.now - origin) / .nanoseconds(1)) }
+    fileprivate static func now() -> UInt64 { UInt64(origin.duration(to: .now) / .nanoseconds(1)) }
 
     private static func shown(_ nanoseconds: UInt64) -> String { "\(Double(nanoseconds / 1000) / 1000) ms" }
 

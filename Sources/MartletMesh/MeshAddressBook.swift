@@ -6,7 +6,7 @@ import MartletWire
 /// What has been told is dialled at once, within the credit of the host that told it: a dial takes some and a peer
 /// that answers gives it back, so that true addresses cost nothing and false ones are tried a few at first and then
 /// one a second.
-struct AddressBook {
+struct MeshAddressBook {
     /// How many addresses a host may tell that nobody has answered at.
     static let mostToldByHost = 128
     /// How many dials a host's word is good for before any of them is answered.
@@ -60,7 +60,7 @@ struct AddressBook {
     }
 
     private struct Teller {
-        var credit = AddressBook.fullCredit
+        var credit = MeshAddressBook.fullCredit
         var since: Instant
         var told = 0
     }

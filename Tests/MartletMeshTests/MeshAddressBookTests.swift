@@ -6,7 +6,7 @@ import Testing
 @testable import MartletMesh
 
 @Suite("Address book")
-struct AddressBookTests {
+struct MeshAddressBookTests {
     private let teller = IPAddress(192, 168, 1, 9)
 
     private func address(_ number: Int) -> MeshAddress {
@@ -14,7 +14,7 @@ struct AddressBookTests {
     }
 
     /// Dials all that is due at `now` and lets it fail. Returns how many that were.
-    private func failAll(_ book: inout AddressBook, at now: Instant) -> Int {
+    private func failAll(_ book: inout MeshAddressBook, at now: Instant) -> Int {
         var count = 0
         while let next = book.due(at: now) {
             count += 1
@@ -26,15 +26,15 @@ struct AddressBookTests {
 
     @Test("false addresses are tried a few at first, then one a second, and are forgotten")
     func falseAddresses() {
-        var book = AddressBook(capacity: 256)
+        var book = MeshAddressBook(capacity: 256)
         var taken = 0
         for number in 0..<10_000 {
             let isNew = book.add(address(number), .told(by: teller, isForeign: false), rank: UInt64(number), at: .start)
             if isNew { taken += 1 }
         }
-        #expect(taken == AddressBook.mostToldByHost)
+        #expect(taken == MeshAddressBook.mostToldByHost)
         let first = failAll(&book, at: .start)
-        #expect(first == AddressBook.fullCredit)
+        #expect(first == MeshAddressBook.fullCredit)
         var dialled = 0
         for second in 1...60 { dialled += failAll(&book, at: .start + .seconds(second)) }
         #expect(dialled == 60)
@@ -44,12 +44,12 @@ struct AddressBookTests {
             dialled += failAll(&book, at: end)
         }
         #expect(book.count == 0)
-        #expect(dialled + AddressBook.fullCredit == 4 * AddressBook.mostToldByHost)
+        #expect(dialled + MeshAddressBook.fullCredit == 4 * MeshAddressBook.mostToldByHost)
     }
 
     @Test("true addresses are all dialled at once")
     func trueAddresses() {
-        var book = AddressBook(capacity: 256)
+        var book = MeshAddressBook(capacity: 256)
         for number in 0..<100 {
             _ = book.add(address(number), .told(by: teller, isForeign: false), rank: UInt64(number), at: .start)
         }
@@ -65,7 +65,7 @@ struct AddressBookTests {
 
     @Test("addresses in a network that their teller is not in are tried two at first, then one in eight seconds")
     func foreignAddresses() {
-        var book = AddressBook(capacity: 256)
+        var book = MeshAddressBook(capacity: 256)
         for number in 0..<100 {
             _ = book.add(
                 address(number), .told(by: IPAddress(203, 0, 113, 1), isForeign: true), rank: UInt64(number), at: .start
@@ -80,7 +80,7 @@ struct AddressBookTests {
 
     @Test("one host's word leaves room for that of others")
     func severalTellers() {
-        var book = AddressBook(capacity: 1000)
+        var book = MeshAddressBook(capacity: 1000)
         for number in 0..<1000 {
             _ = book.add(address(number), .told(by: teller, isForeign: false), rank: 0, at: .start)
         }
@@ -93,7 +93,7 @@ struct AddressBookTests {
 
     @Test("a wait doubles with each failure, and what a person has given is tried for ever")
     func waits() {
-        var book = AddressBook(capacity: 16)
+        var book = MeshAddressBook(capacity: 16)
         _ = book.add(address(1), .given(isBootstrap: true), rank: 0, at: .start)
         var now = Instant.start
         var waits: [Duration] = []
@@ -110,7 +110,7 @@ struct AddressBookTests {
 
     @Test("a lost peer that is spoken of is dialled at once, and a stranger is not")
     func mentions() {
-        var book = AddressBook(capacity: 16)
+        var book = MeshAddressBook(capacity: 16)
         _ = book.add(address(1), .met, rank: 0, at: .start)
         _ = book.add(address(2), .told(by: teller, isForeign: false), rank: 0, at: .start)
         book.connected(address(1), 1)
