@@ -61,6 +61,16 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
+        room("MartletRouting", needs: ["MartletRuntime"]),
+        tests("MartletRoutingTests", needs: ["MartletRouting", "MartletRuntime"]),
+
+        room("MartletMainline", needs: ["MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletMainlineTests",
+            needs: [
+                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire", "MartletSimulator",
+            ]),
+
         room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
         .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
