@@ -63,6 +63,16 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
+        room("MartletRouting", needs: ["MartletRuntime"]),
+        tests("MartletRoutingTests", needs: ["MartletRouting", "MartletRuntime"]),
+
+        room("MartletMainline", needs: ["MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletMainlineTests",
+            needs: [
+                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire", "MartletSimulator",
+            ]),
+
         .systemLibrary(
             name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
             providers: [.apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])]),
@@ -99,8 +109,8 @@ let package = Package(
         room(
             "Martlet",
             needs: [
-                "MartletMesh", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport",
-                "MartletSwarm",
+                "MartletMesh", "MartletMainline", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime",
+                "MartletTransport", "MartletSwarm",
             ]),
 
         .systemLibrary(

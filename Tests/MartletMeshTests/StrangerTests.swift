@@ -21,11 +21,15 @@ struct StrangerTests {
     ) throws -> (crowd: Crowd, sent: () -> Int) {
         let crowd = Crowd(seed: seed)
         let alice = crowd.join("alice", configure)
-        let bob = crowd.join("bob", port: 8002, bootstrap: [alice.address], then: { node, environment in
-            try await environment.loop.sleep(for: duration)
-            try await node.broadcast("still here")
-        })
+        let bob = crowd.join(
+            "bob", port: 8002, bootstrap: [alice.address],
+            then: { node, environment in
+                try await environment.loop.sleep(for: duration)
+                try await node.broadcast("still here")
+            })
         let stranger = crowd.world.host("stranger", address)
+        // Little enough that who does not read is found out.
+        stranger.tcpReceiveBuffer = 64 << 10
         var isDone = false
         stranger.start { environment in
             try await environment.loop.sleep(for: .seconds(1))
@@ -172,7 +176,8 @@ struct StrangerTests {
                 for part in 0..<200 {
                     let list = (0..<50).map { "10.\(round).\(part).\($0):80" }.joined(separator: ",")
                     // Loopback addresses are read as the stranger's own, and alice's network is none of its business.
-                    try await client.send("PEERS:localhost:\(part + 1),192.168.0.2:\(part + 1),192.168.0.1:8001," + list)
+                    try await client.send(
+                        "PEERS:localhost:\(part + 1),192.168.0.2:\(part + 1),192.168.0.1:8001," + list)
                 }
                 try await environment.loop.sleep(for: .seconds(1))
             }
@@ -204,7 +209,7 @@ struct StrangerTests {
         let (crowd, _) = try withStranger({ $0.maximumQueued = 100_000 }) { environment in
             let client = try await LineClient(dialling: Self.aliceAddress, environment)
             try await client.send("carol:Carol")
-            for _ in 0..<400_000 where client.stream.failure == nil { try? await client.send("PING") }
+            for _ in 0..<100_000 where client.stream.failure == nil { try? await client.send("PING") }
         }
         #expect(crowd.members[0].connected == ["bob"])
     }
@@ -217,7 +222,8 @@ struct StrangerTests {
         case countsOwnDials
     }
 
-    @Test("with a peer that dials at the same time and knows no rule, one connection always survives",
+    @Test(
+        "with a peer that dials at the same time and knows no rule, one connection always survives",
         arguments: Naivety.allCases, 0..<8)
     func naive(naivety: Naivety, seed: UInt64) throws {
         let crowd = Crowd(seed: seed)
@@ -230,7 +236,7 @@ struct StrangerTests {
         var open = 0
         host.start { environment in
             var isDialling = false
-            @Sendable nonisolated(nonsending) func talk(_ client: LineClient) async {
+            nonisolated(nonsending) func talk(_ client: LineClient) async {
                 open += 1
                 while let line = try? await client.line() { if line == "PING" { try? await client.send("PONG") } }
                 open -= 1
