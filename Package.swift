@@ -70,7 +70,8 @@ let package = Package(
         tests(
             "MartletMainlineTests",
             needs: [
-                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire", "MartletSimulator",
+                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire",
+                "MartletSimulator",
             ]),
 
         .systemLibrary(

@@ -52,6 +52,7 @@ public final class Demultiplexer {
     /// Takes over the callbacks of `socket`.
     public init(_ socket: UDPSocket) {
         self.socket = socket
+        // The socket is this object's own, and is closed before it goes, which ends the calling back.
         socket.onDatagram = { [unowned self] in take($0) }
         socket.onBatchEnd = { [unowned self] in for call in atBatchEnd { call() } }
         socket.onWritable = { [unowned self] in for call in whenWritable { call() } }
