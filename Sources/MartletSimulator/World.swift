@@ -34,6 +34,8 @@ public final class World {
     // Every packet touches these, and nothing that is called while they change touches them again.
     @exclusivity(unchecked) var schedule = Schedule()
     @exclusivity(unchecked) var random: SeededRandom
+    /// What comes to each host passes its line, by the host's number.
+    @exclusivity(unchecked) var downLines: [Line] = []
     var partitions: [Partition] = []
     var paths: [PathKey: Line] = [:]
     var nextPartition = 0
