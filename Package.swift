@@ -121,6 +121,10 @@ let package = Package(
             swiftSettings: house),
         tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
 
+        .testTarget(
+            name: "InteropTests", dependencies: ["MartletMesh", "MartletRuntime", "TestSupport"], exclude: ["Peers"],
+            swiftSettings: house),
+
         example("Frames"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
 

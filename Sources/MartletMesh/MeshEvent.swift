@@ -13,6 +13,15 @@ public struct MeshPeer: Hashable, Sendable {
     public var isInbound: Bool
     /// The fingerprint of its key, where the connection proves one.
     public var fingerprint: String?
+
+    /// A peer with all that is known of it.
+    public init(id: String, name: String, address: MeshAddress, isInbound: Bool, fingerprint: String? = nil) {
+        self.id = id
+        self.name = name
+        self.address = address
+        self.isInbound = isInbound
+        self.fingerprint = fingerprint
+    }
 }
 
 /// Why a connection did not come about.

@@ -87,8 +87,10 @@ struct MeshWorldTests {
     @Test("with room for twenty, fifty nodes fill up and settle without a storm of refused dials")
     func limited() throws {
         let crowd = Crowd(seed: 4)
-        let first = crowd.join()
-        for number in 1..<50 { crowd.join(at: .milliseconds(20 * number), bootstrap: [first.address]) }
+        for number in 0..<50 {
+            let before = crowd.members.suffix(3).map(\.address)
+            crowd.join(at: .milliseconds(20 * number), bootstrap: before)
+        }
         func refusals() -> Int {
             crowd.members.reduce(0) { $0 + $1.count { if case .refused = $0 { true } else { false } } }
         }

@@ -19,7 +19,7 @@ struct MeshCommand: ParsableCommand {
             exitCodes: [(.failure, "the port cannot be listened on")])
     }
 
-    @Argument(help: "the port to listen on; 0 for any that is free") var port: UInt16
+    @Argument(help: "the port to listen on; 0 for any that is free", valueName: "PORT") var port: UInt16
     @Argument(help: "where to begin: nodes of the mesh, as HOST:PORT", valueName: "BOOTSTRAP") var bootstrap: [String] =
         []
     @Option(help: "what people call you; peer-PORT by itself") var name: String?

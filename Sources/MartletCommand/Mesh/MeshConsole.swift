@@ -28,10 +28,8 @@ final class PlainConsole: LineConsole {
     }
 
     func show(_ line: String) {
-        output.withLock { _ in
-            print(line)
-            fflush(nil)
-        }
+        // Not by print: reading standard input holds a lock that flushing C's streams waits for.
+        output.withLock { _ in try? FileHandle.standardOutput.write(contentsOf: Data("\(line)\n".utf8)) }
     }
 
     func close() async {}

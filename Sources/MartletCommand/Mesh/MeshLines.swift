@@ -47,7 +47,7 @@ struct MeshLines {
     private func shown(_ failure: MeshFailure) -> String { MeshText.escaped(failure.description) }
 
     private func text(_ line: MeshLine) -> String {
-        guard case .peers(let addresses) = line else { return line.text }
+        guard case .peers(let addresses) = line, !addresses.isEmpty else { return line.text }
         return "PEERS: " + addresses.map(\.description).joined(separator: ",")
     }
 
