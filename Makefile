@@ -41,7 +41,7 @@ run: setup
 	@"$$($(SWIFT) build -c release --show-bin-path $(FLAGS))/martlet" version
 
 test: setup
-	$(SWIFT) test --disable-xctest $(FLAGS)
+	@SWIFT="$(SWIFT)" sh Scripts/test $(FLAGS)
 
 simulate soak: setup
 	@sh Scripts/simulate $@

@@ -21,8 +21,8 @@ func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = [
 }
 
 /// A program that shows how the library is used, in `Examples/<Name>`.
-func example(_ name: String) -> Target {
-    .executableTarget(name: name, dependencies: ["Martlet"], path: "Examples/\(name)", swiftSettings: house)
+func example(_ name: String, needs: [Target.Dependency] = []) -> Target {
+    .executableTarget(name: name, dependencies: ["Martlet"] + needs, path: "Examples/\(name)", swiftSettings: house)
 }
 
 let package = Package(
@@ -79,11 +79,41 @@ let package = Package(
                 "MartletSimulator", "MartletWire", "CSeededRandom",
             ]),
 
-        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
+        room(
+            "MartletSwarm",
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire",
+            ]),
 
-        .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
+        tests(
+            "MartletSwarmTests",
+            needs: [
+                "MartletSwarm", "MartletTransport", "MartletTLS", "MartletSimulator", "MartletIdentity",
+                "MartletCrypto",
+                "MartletRuntime", "MartletWire", "CSeededRandom",
+            ]),
+
+        room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
+        tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
+
+        room(
+            "Martlet",
+            needs: [
+                "MartletMesh", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport",
+                "MartletSwarm",
+            ]),
+
+        .systemLibrary(
+            name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+        .executableTarget(
+            name: "MartletCommand", dependencies: ["Martlet", "MartletMesh", "MartletRuntime", "CEdit"],
+            swiftSettings: house),
+        tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
 
         example("Frames"),
+        example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
+
+        tests("SimulationTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
         tests("TidyTests", needs: []),
     ],

@@ -15,7 +15,11 @@ struct ChunkQueue {
     private var chunks: [Bytes] = []
     private var head = 0
     /// How many bytes are in it.
-    private(set) var count = 0
+    private(set) var count = 0 {
+        didSet { memory?.draw(count - oldValue) }
+    }
+    /// What the bytes in it are drawn from. To be set while it is empty, and emptied before it goes.
+    var memory: MemoryBudget?
     /// Where small pieces go; the last chunk ends where it is filled to.
     private var tail: Slab?
     private var tailUsed = 0
@@ -111,7 +115,10 @@ struct ChunkQueue {
     }
 
     mutating func removeAll() {
-        self = ChunkQueue()
+        count = 0
+        chunks = []
+        head = 0
+        tail = nil
     }
 
     private mutating func dropHead() {

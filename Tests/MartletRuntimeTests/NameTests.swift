@@ -188,7 +188,7 @@ struct NameTests {
             }
             for task in tasks { await task.value }
             #expect(late == 12 && refused == 8)
-            #expect(Set(server.questions).count == 4)
+            #expect(Set(server.questions).count <= 4)
             let again = try await environment.lookUp("a.test", .a, deadline: loop.now + .seconds(5))
             #expect(again.count == 2)
         }

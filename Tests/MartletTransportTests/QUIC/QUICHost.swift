@@ -137,8 +137,3 @@ extension Connection {
         return answer
     }
 }
-
-/// `count` bytes that do not repeat soon.
-func pattern(_ count: Int) -> [UInt8] {
-    (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8 &* 7) }
-}
