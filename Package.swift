@@ -63,17 +63,67 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
-        room("MartletTransport", needs: ["MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        room("MartletRouting", needs: ["MartletRuntime"]),
+        tests("MartletRoutingTests", needs: ["MartletRouting", "MartletRuntime"]),
+
+        room("MartletMainline", needs: ["MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletMainlineTests",
+            needs: [
+                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire",
+                "MartletSimulator",
+            ]),
+
+        .systemLibrary(
+            name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
+            providers: [.apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])]),
+        room("MartletTLS", needs: ["MartletCrypto", "MartletWire", "CQUIC"]),
+        tests("MartletTLSTests", needs: ["MartletTLS", "MartletCrypto", "MartletWire"]),
+        room(
+            "MartletTransport",
+            needs: ["MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire", "CQUIC"]),
+
         tests(
             "MartletTransportTests",
             needs: [
-                "MartletTransport", "MartletSimulator", "MartletIdentity", "MartletCrypto", "MartletRuntime",
-                "MartletWire", "CSeededRandom",
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletSimulator", "MartletWire", "CSeededRandom",
             ]),
 
-        room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
+        room(
+            "MartletSwarm",
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire",
+            ]),
 
-        .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
+        tests(
+            "MartletSwarmTests",
+            needs: [
+                "MartletSwarm", "MartletTransport", "MartletTLS", "MartletSimulator", "MartletIdentity",
+                "MartletCrypto",
+                "MartletRuntime", "MartletWire", "CSeededRandom",
+            ]),
+
+        room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
+        tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
+
+        room(
+            "Martlet",
+            needs: [
+                "MartletMesh", "MartletMainline", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime",
+                "MartletTransport", "MartletSwarm",
+            ]),
+
+        .systemLibrary(
+            name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+        .executableTarget(
+            name: "MartletCommand", dependencies: ["Martlet", "MartletMesh", "MartletRuntime", "CEdit"],
+            swiftSettings: house),
+        tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
+
+        .testTarget(
+            name: "InteropTests", dependencies: ["MartletMesh", "MartletRuntime", "TestSupport"], exclude: ["Peers"],
+            swiftSettings: house),
 
         example("Frames"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),

@@ -1,8 +1,59 @@
+import Foundation
 import Martlet
 
+/// The program: finds the command that is called, runs it and ends with its code.
 @main
-struct MartletCommand {
-    static func main() {
+struct MartletCommand: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            "martlet", abstract: "one peer-to-peer node",
+            examples: ["martlet version"],
+            subcommands: [
+                ListenCommand.self, PingCommand.self, PerfCommand.self, MeshCommand.self, VersionCommand.self,
+            ])
+    }
+
+    static func main() async {
+        exit(await run(Array(CommandLine.arguments.dropFirst())).rawValue)
+    }
+
+    /// Runs what `words` call, and says how it ended. What was asked for goes to standard output, all else to standard
+    /// error.
+    static func run(_ words: [String]) async -> ExitCode {
+        var parsed = parse(words, root: MartletCommand.self)
+        do {
+            if let problem = parsed.problem { throw problem }
+            try await parsed.command.run()
+            return .success
+        } catch is HelpRequest {
+            print(helpText(of: parsed.command, path: parsed.path))
+            return .success
+        } catch let error as UsageError {
+            let path = parsed.path.joined(separator: " ")
+            complain("\(path): \(error)" + (error.suggestion.map { "; did you mean '\($0)'?" } ?? ""))
+            complain("see: \(path) --help")
+            return .usage
+        } catch let code as ExitCode {
+            return code
+        } catch {
+            complain("\(parsed.path.joined(separator: " ")): \(error)")
+            return .failure
+        }
+    }
+
+    /// Writes a line to standard error.
+    static func complain(_ line: String) {
+        FileHandle.standardError.write(Data("\(line)\n".utf8))
+    }
+}
+
+/// `martlet version`.
+struct VersionCommand: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration("version", abstract: "tell which version this is", examples: ["martlet version"])
+    }
+
+    func run() async throws {
         print("martlet \(Martlet.version)")
     }
 }

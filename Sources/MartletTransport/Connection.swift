@@ -20,6 +20,8 @@ open class Connection {
     public internal(set) var remoteAddress: Multiaddr
     /// What kind of connection it is.
     public let nature: ConnectionNature
+    /// What the buffers of its streams draw from, from the next stream on.
+    public var memory: MemoryBudget?
     /// Takes streams that the other side opens. Without a taker they are reset.
     public var onStream: ((Stream) -> Void)?
     /// Called once, when the connection is over.
@@ -132,6 +134,11 @@ open class Connection {
         let onClosed = self.onClosed
         self.onClosed = nil
         onClosed?(reason)
+    }
+
+    /// Says that this side is now at `address`.
+    public func moved(from address: Multiaddr) {
+        localAddress = address
     }
 
     /// Says that the other side is now at `address`.

@@ -12,6 +12,8 @@ public enum StreamError: Error, Hashable, Sendable {
     case timedOut
     /// The task was cancelled. The stream can still be used.
     case cancelled
+    /// The node's buffers hold as much as they may, and this stream's reader was behind.
+    case outOfMemory
     /// Another task reads, or writes, at this moment.
     case busy
     /// The stream ended where more had to come.

@@ -30,12 +30,15 @@ public final class StreamLink: @unchecked Sendable {
     let state: Mutex<StreamState>
     private var readTimer: LoopTimer?
     private var writeTimer: LoopTimer?
+    private var detached: (() -> Void)?
 
     /// How much may be queued for the muxer before a writer has to wait, and how far that must fall for it to go on.
     static let highWaterMark = 256 << 10
     static let lowWaterMark = 128 << 10
     /// How much unread may pin the slabs it came in. A reader that is slower than that gets copies.
     private static let unreadSlices = 128 << 10
+    /// How much may be unread where the node's memory is used up.
+    private static let unreadWhenExhausted = 4 << 10
 
     /// A new stream of `connection`. The reader's credit is reported when there are `creditStep` bytes of it.
     public init(connection: Connection, id: UInt64, isOutbound: Bool, creditStep: Int) {
@@ -45,17 +48,37 @@ public final class StreamLink: @unchecked Sendable {
         loop = connection.loop
         var state = StreamState()
         state.creditStep = creditStep
+        state.incoming.memory = connection.memory
+        state.outgoing.memory = connection.memory
         self.state = Mutex(state)
+    }
+
+    deinit {
+        state.withLock { state in
+            state.incoming.removeAll()
+            state.outgoing.removeAll()
+        }
     }
 
     // MARK: From the other side
 
     /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
-    /// is large and the reader keeps up.
+    /// is large and the reader keeps up. Where the node's memory is used up, a stream whose reader is behind is reset.
     public func deliver(_ bytes: Bytes) {
+        deliver { $0.append(bytes, mayPin: $0.count < Self.unreadSlices) }
+    }
+
+    /// Hands a copy of `bytes` to the reader.
+    public func deliver(copying bytes: UnsafeRawBufferPointer) {
+        deliver { $0.append(copying: bytes) }
+    }
+
+    private func deliver(_ append: (inout ChunkQueue) -> Void) {
+        var isTooMuch = false
         let (reader, wakes) = state.withLock { state -> (StreamState.Waiter?, Bool) in
             guard case .open = state.input else { return (nil, false) }
-            state.incoming.append(bytes, mayPin: state.incoming.count < Self.unreadSlices)
+            append(&state.incoming)
+            isTooMuch = state.incoming.count > Self.unreadWhenExhausted && state.incoming.memory?.isExhausted ?? false
             guard let reader = state.reader else { return (nil, false) }
             guard state.incoming.count >= state.needed else { return (nil, state.prepay()) }
             state.reader = nil
@@ -63,6 +86,7 @@ public final class StreamLink: @unchecked Sendable {
         }
         if wakes { wake() }
         reader?.resume()
+        if isTooMuch { reset(code: 0, as: .outOfMemory) }
         onReadable?()
     }
 
@@ -174,6 +198,17 @@ public final class StreamLink: @unchecked Sendable {
         attachment = nil
         readTimer = nil
         writeTimer = nil
+        detached.take()?()
+    }
+
+    /// Calls `body`, behind those that were given before, once the muxer has let go of the stream.
+    func whenDetached(_ body: @escaping () -> Void) {
+        guard connection != nil else { return body() }
+        guard let before = detached else { return detached = body }
+        detached = {
+            before()
+            body()
+        }
     }
 
     /// Sees to it that the loop looks at what is wished. From any thread.

@@ -78,8 +78,9 @@ struct StreamState: ~Copyable {
         let paid = min(prepaid, size)
         prepaid -= paid
         freed += size - paid
-        guard freed >= creditStep, case .open = input else { return false }
-        return wake()
+        if case .failed = input { return false }
+        // Credit counts behind the end as well, for a connection that all streams share.
+        return freed >= creditStep && wake()
     }
 
     /// Gives credit for what is in the queue already, for a reader that needs more than that to go on.

@@ -155,15 +155,15 @@ extension StreamLink {
         if wakes { wake() }
     }
 
-    /// Breaks off both directions.
-    func reset(code: UInt64) {
+    /// Breaks off both directions; from then on they fail with `error`.
+    func reset(code: UInt64, as error: StreamError = .closed) {
         let (reader, writer, wakes) = state.withLock { state -> (StreamState.Waiter?, StreamState.Waiter?, Bool) in
             let isOver = state.isOver
-            state.input = .failed(.closed)
-            state.output = .failed(.closed)
+            state.input = .failed(error)
+            state.output = .failed(error)
             state.incoming.removeAll()
             state.outgoing.removeAll()
-            state.resetCode = code
+            if !isOver { state.resetCode = code }
             return (state.reader.take(), state.writer.take(), !isOver && state.wake(for: .reset))
         }
         reader?.resume()

@@ -1,0 +1,178 @@
+internal import MartletCrypto
+internal import MartletIdentity
+internal import MartletRuntime
+internal import MartletTransport
+internal import MartletWire
+
+/// What identify remembers in a swarm.
+final class IdentifyState {
+    static let name = "/ipfs/id/1.0.0"
+    static let pushName = "/ipfs/id/push/1.0.0"
+    /// How long an answer may take.
+    static let timeout = Duration.seconds(30)
+    /// How long changes are collected before they are pushed.
+    static let collecting = Duration.milliseconds(200)
+
+    /// Signed records of the addresses that peers of a reach are told.
+    var records: [Reach: SignedPeerRecord] = [:]
+    var sequence: UInt64 = 0
+    var timer: LoopTimer?
+
+    /// From how far a peer connects, and so which addresses mean anything to it.
+    enum Reach: Int, Comparable {
+        case loopback, site, anywhere
+
+        init(_ address: Multiaddr) {
+            guard let ip = address.ipAddress else { self = .anywhere; return }
+            self = ip.isLoopback ? .loopback : ip.isPrivate || ip.isLinkLocal || ip.isShared ? .site : .anywhere
+        }
+
+        static func < (left: Reach, right: Reach) -> Bool { left.rawValue < right.rawValue }
+    }
+}
+
+// `/ipfs/id/1.0.0` and `/ipfs/id/push/1.0.0` (libp2p's identify specification).
+extension Swarm {
+    func handleIdentify() {
+        handle(IdentifyState.name, limit: 4) { [weak self] stream, _ in
+            guard let self else { return }
+            self.loop.spawn { await self.answerIdentify(stream) }
+        }
+        handle(IdentifyState.pushName, limit: 2) { [weak self] stream, _ in
+            guard let self else { return }
+            self.loop.spawn { await self.takePush(stream) }
+        }
+    }
+
+    // MARK: Telling
+
+    private nonisolated(nonsending) func answerIdentify(_ stream: Stream) async {
+        stream.setWriteDeadline(after: IdentifyState.timeout)
+        try? await stream.writeMessage(ownMessage(for: stream.remotePeer))
+        stream.closeWrite()
+    }
+
+    /// What this node says of itself to `peer`: of its addresses only those that mean something to it.
+    private func ownMessage(for peer: PeerID) -> Bytes {
+        let remote = peers[peer]?.preferred?.connection.remoteAddress
+        var info = PeerInfo()
+        info.protocolVersion = configuration.protocolVersion
+        info.agentVersion = configuration.agentVersion
+        info.protocols = protocols.names
+        info.observedAddress = remote
+        let record = ownRecord(for: remote.map(IdentifyState.Reach.init) ?? .anywhere)
+        info.record = record
+        info.listenAddresses = record.record.addresses
+        return IdentifyMessage.write(info, key: identity.publicKey)
+    }
+
+    private func ownRecord(for reach: IdentifyState.Reach) -> SignedPeerRecord {
+        if let record = identify.records[reach] { return record }
+        let addresses = announced.filter { IdentifyState.Reach($0) >= reach }
+        let record = SignedPeerRecord(addresses: addresses, sequence: identify.sequence, signedWith: identity)
+        identify.records[reach] = record
+        return record
+    }
+
+    func addressesChanged() {
+        identify.records = [:]
+        identify.sequence = max(identify.sequence + 1, UInt64(clamping: environment.wallTime.nanoseconds))
+        pushSoon()
+    }
+
+    func protocolsChanged() {
+        pushSoon()
+    }
+
+    private func pushSoon() {
+        guard gate.established > 0, configuration.identifiesPeers else { return }
+        if identify.timer == nil {
+            identify.timer = LoopTimer(on: loop, label: "identify push") { [weak self] in self?.push() }
+        }
+        if identify.timer?.deadline == nil { identify.timer?.arm(after: IdentifyState.collecting) }
+    }
+
+    private func push() {
+        for peer in connectedPeers where peers[peer]?.info?.protocols.contains(IdentifyState.pushName) ?? false {
+            loop.spawn { [self] in
+                guard let stream = try? await openStream(to: peer, IdentifyState.pushName) else { return }
+                stream.setWriteDeadline(after: IdentifyState.timeout)
+                try? await stream.writeMessage(ownMessage(for: peer))
+                stream.closeWrite()
+                // A stream that is dropped refuses the answer to the proposal, which some take badly.
+                stream.setReadDeadline(after: IdentifyState.timeout)
+                _ = try? await stream.read(upTo: 1)
+            }
+        }
+    }
+
+    // MARK: Being told
+
+    func identifySoon(_ member: SwarmConnection) {
+        loop.spawn { [self] in
+            guard let entry = peers[member.connection.remotePeer], member.closing == nil else { return }
+            await identify(member, entry)
+        }
+    }
+
+    private nonisolated(nonsending) func identify(_ member: SwarmConnection, _ entry: PeerEntry) async {
+        let deadline = loop.now + IdentifyState.timeout
+        guard let stream = try? await openRawStream(on: member, of: entry, by: deadline) else { return }
+        do throws(StreamError) {
+            try stream.propose(IdentifyState.name)
+            stream.closeWrite()
+            try await take(stream, of: entry)
+        } catch {
+            log.debug("identify failed", ["peer": entry.peer, "error": "\(error)"])
+        }
+    }
+
+    private nonisolated(nonsending) func takePush(_ stream: Stream) async {
+        stream.closeWrite()
+        guard let entry = peers[stream.remotePeer] else { return }
+        try? await take(stream, of: entry)
+    }
+
+    /// Reads what `entry`'s peer says of itself, in one message or several.
+    private nonisolated(nonsending) func take(_ stream: Stream, of entry: PeerEntry) async throws(StreamError) {
+        stream.setReadDeadline(after: IdentifyState.timeout)
+        var all = Writer(capacity: 1024)
+        var count = 0
+        do throws(StreamError) {
+            while let message = try await stream.readMessage(upTo: IdentifyMessage.maximumSize - all.count) {
+                all.bytes(message)
+                count += 1
+                guard count <= IdentifyMessage.maximumMessages else {
+                    throw .messageTooLarge(size: UInt64(all.count))
+                }
+            }
+        } catch {
+            stream.reset()
+            switch error {
+            case .messageTooLarge, .malformedLength, .truncated: self.count(.protocolViolation, entry.peer)
+            default: break
+            }
+            throw error
+        }
+        guard count > 0, !entry.connections.isEmpty else { return }
+        apply(all.finish(), to: entry)
+    }
+
+    private func apply(_ message: Bytes, to entry: PeerEntry) {
+        var info = entry.info ?? PeerInfo()
+        let before = info.observedAddress
+        do throws(IdentifyError) {
+            try IdentifyMessage.read(message, from: entry.peer, into: &info)
+        } catch {
+            log.debug("identify made no sense", ["peer": entry.peer, "error": "\(error)"])
+            return count(.protocolViolation, entry.peer)
+        }
+        let isFirst = entry.info == nil
+        entry.info = info
+        addressBook.add(info.listenAddresses, of: entry.peer)
+        if let observed = info.observedAddress, isFirst || observed != before {
+            tell(.observedAddress(observed, by: entry.peer))
+        }
+        tell(.identified(entry.peer, info))
+    }
+}

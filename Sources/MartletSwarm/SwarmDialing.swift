@@ -1,0 +1,169 @@
+public import MartletIdentity
+public import MartletRuntime
+internal import MartletTransport
+
+extension Swarm {
+    /// Remembers where `peer` is said to be reachable. Addresses that end with another peer are left out.
+    public func add(addresses: [Multiaddr], of peer: PeerID) {
+        addressBook.add(addresses, of: peer)
+    }
+
+    /// Where `peer` is said to be reachable, the newest first.
+    public func addresses(of peer: PeerID) -> [Multiaddr] {
+        addressBook.addresses(of: peer)
+    }
+
+    /// Connects to `peer` at the `addresses` given and those that are remembered, by `deadline`.
+    ///
+    /// Where there is a connection already, it is told of; where the peer is being dialled, this waits with the others.
+    /// Several addresses are tried at once: QUIC first and TCP a quarter of a second behind, IPv6 and IPv4 by turns. The
+    /// first to finish wins. An address that failed not long ago is left out, as long as there is another.
+    @discardableResult
+    public nonisolated(nonsending) func connect(
+        to peer: PeerID, at addresses: [Multiaddr] = [], by deadline: Instant? = nil
+    ) async throws(ConnectError) -> ConnectionInfo {
+        addressBook.add(addresses, of: peer)
+        if let member = peers[peer]?.preferred { return member.info }
+        try mayDial(peer)
+        let dial = try dial(for: .peer(peer), at: addressBook.addresses(of: peer))
+        return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
+    }
+
+    /// Connects to whoever is at `address`, by `deadline`: the peer that it ends with where there is one, else whoever
+    /// answers.
+    @discardableResult
+    public nonisolated(nonsending) func connect(
+        to address: Multiaddr, by deadline: Instant? = nil
+    ) async throws(ConnectError) -> ConnectionInfo {
+        if let peer = address.peerID {
+            return try await connect(to: peer, at: [address], by: deadline)
+        }
+        let dial = try dial(for: .address(address), at: [address])
+        return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
+    }
+
+    private func mayDial(_ peer: PeerID) throws(ConnectError) {
+        let refusal = peer == localPeer ? Refusal.isSelf : access.refusal(of: peer)
+        if let refusal {
+            count(refusal, peer)
+            throw .refused(refusal)
+        }
+    }
+
+    /// The dial for `target` that is under way, or a new one at `addresses`.
+    private func dial(for target: DialTarget, at addresses: [Multiaddr]) throws(ConnectError) -> Dial {
+        if let dial = dials[target] { return dial }
+        guard !isShutDown else { throw .cancelled }
+        guard dials.count < limits.pendingOutbound else {
+            count(.pendingOutbound)
+            throw .refused(.pendingOutbound)
+        }
+        guard gate.hasRoom else {
+            count(.connections)
+            throw .refused(.connections)
+        }
+        let ready = try dialable(addresses)
+        let plan = DialPlan(ready, atOnce: limits.dialsAtOnce, at: loop.now)
+        let dial = Dial(
+            target, on: loop, plan: plan,
+            attempt: { [weak self] dial, address in self?.attempt(address, for: dial) },
+            ended: { [weak self] dial in
+                if self?.dials[target] === dial { self?.dials[target] = nil }
+            })
+        dials[target] = dial
+        dial.advance()
+        return dial
+    }
+
+    /// The ones of `addresses` that are to be tried.
+    private func dialable(_ addresses: [Multiaddr]) throws(ConnectError) -> [Multiaddr] {
+        let known = addresses.filter { address in
+            transports.contains { $0.canDial(address) } && !announced.contains(address.withoutPeerID ?? address)
+        }
+        guard !known.isEmpty else { throw .noAddresses }
+        let allowed = known.filter { address in
+            address.ipAddress.map { access.refusal(of: $0) == nil } ?? true
+        }
+        guard !allowed.isEmpty else {
+            count(.blocked, nil, known.first)
+            throw .refused(.blocked)
+        }
+        let ready = allowed.filter { backoff.pause(of: $0, at: loop.now) == nil }
+        guard !ready.isEmpty else {
+            let until = allowed.compactMap { backoff.pause(of: $0, at: loop.now) }.min()
+            throw .backingOff(until: until ?? loop.now)
+        }
+        return Array(DialPlan.order(ready).prefix(limits.addressesPerDial))
+    }
+
+    private nonisolated(nonsending) func wait(
+        for dial: Dial, by deadline: Instant
+    ) async throws(ConnectError) -> ConnectionInfo {
+        let waiter = dial.join()
+        var isLate = false
+        let timer = LoopTimer(on: loop, label: "connect") {
+            isLate = true
+            waiter.signal.signal()
+        }
+        timer.arm(at: deadline)
+        defer { timer.cancel() }
+        do {
+            try await waiter.signal.wait()
+        } catch {
+            dial.leave(waiter)
+            throw .cancelled
+        }
+        if let outcome = waiter.outcome { return try outcome.get().info }
+        let failures = dial.failures
+        dial.leave(waiter)
+        throw isLate ? .timedOut(failures) : .cancelled
+    }
+
+    private func attempt(_ address: Multiaddr, for dial: Dial) -> Task<Void, Never> {
+        let deadline = loop.now + limits.dialTimeout
+        return loop.spawn("dial") { [weak self] in
+            await self?.dial(address, for: dial, by: deadline)
+        }
+    }
+
+    private nonisolated(nonsending) func dial(_ address: Multiaddr, for dial: Dial, by deadline: Instant) async {
+        var expected: PeerID?
+        if case .peer(let peer) = dial.target { expected = peer }
+        guard let transport = transports.first(where: { $0.canDial(address) }) else {
+            return dial.failed(address, .unsupportedAddress(address))
+        }
+        let connection: Connection
+        do throws(TransportError) {
+            connection = try await transport.dial(address, expecting: expected, deadline: deadline)
+        } catch {
+            if dial.isOver { return }
+            metrics.dialFailures[SwarmMetrics.Failure(error)].increment()
+            log.debug("dial failed", ["address": address, "error": "\(error)"])
+            if error != .cancelled { backoff.failed(address, at: loop.now) }
+            return dial.failed(address, error)
+        }
+        backoff.succeeded(address)
+        guard !dial.isOver, !isShutDown else { return connection.close() }
+        reached(connection, by: dial)
+    }
+
+    private func reached(_ connection: Connection, by dial: Dial) {
+        // Whoever answered at an address without a name may be connected already.
+        if case .address = dial.target, let member = peers[connection.remotePeer]?.preferred {
+            connection.close()
+            return dial.finish(.success(member))
+        }
+        do throws(Refusal) {
+            let member = try adopt(connection, by: .dialled)
+            addressBook.add([connection.remoteAddress], of: connection.remotePeer)
+            dial.finish(.success(member))
+        } catch {
+            dial.finish(.failure(.refused(error)))
+        }
+    }
+
+    /// A connection to `peer` is there: whoever waits for one has it.
+    func settleDial(to peer: PeerID, with member: SwarmConnection) {
+        dials[.peer(peer)]?.finish(.success(member))
+    }
+}

@@ -1,0 +1,70 @@
+/// How often something may happen: `burst` times at once, and `perSecond` times in the long run.
+public struct Rate: Hashable, Sendable {
+    /// How often at once, after a rest.
+    public var burst: Int
+    /// How often in the long run.
+    public var perSecond: Double
+
+    /// A rate with its two numbers, both above zero.
+    public init(burst: Int, perSecond: Double) {
+        precondition(burst > 0 && perSecond > 0, "a rate allows something")
+        self.burst = burst
+        self.perSecond = perSecond
+    }
+}
+
+/// The bounds of a swarm: everything that others can make grow in it.
+public struct SwarmLimits: Hashable, Sendable {
+    /// Connections in all.
+    public var connections = 1024
+    /// When there are so many connections, the least valuable are closed…
+    public var highMark = 896
+    /// …until there are so many.
+    public var lowMark = 768
+    /// How long a connection is left alone before it may be closed for being of little value.
+    public var trimGrace = Duration.seconds(20)
+    /// Inbound connections that are being made, in all.
+    public var pendingInbound = 256
+    /// Dials under way, in all.
+    public var pendingOutbound = 128
+    /// Inbound connections that are being made, from one IP address.
+    public var pendingPerAddress = 32
+    /// Connections with one peer.
+    public var connectionsPerPeer = 4
+    /// Inbound connections from one IP address, made or being made.
+    public var connectionsPerAddress = 64
+    /// Inbound connections from one IPv4 /24 or IPv6 /48, made or being made.
+    public var connectionsPerNetwork = 256
+    /// New inbound connections from one IP address.
+    public var addressRate = Rate(burst: 64, perSecond: 8)
+    /// New inbound connections from one IPv4 /24 or IPv6 /48.
+    public var networkRate = Rate(burst: 256, perSecond: 32)
+    /// Of how many IP addresses and networks the rates are remembered.
+    public var rememberedSources = 16_384
+
+    /// Streams that a peer has open on one connection. The muxers have bounds of their own, which are a little wider.
+    public var streamsPerConnection = 448
+    /// Streams that a peer has open, on all its connections, of one protocol that sets no bound of its own.
+    public var streamsPerProtocolAndPeer = 256
+    /// New streams of one peer.
+    public var streamRate = Rate(burst: 20_000, perSecond: 20_000)
+    /// How long a peer may take to say which protocol a stream is for.
+    public var negotiationTimeout = Duration.seconds(10)
+
+    /// How long a dial may take that says nothing else.
+    public var dialTimeout = Duration.seconds(15)
+    /// Addresses of one peer that are tried in one dial.
+    public var addressesPerDial = 16
+    /// Addresses that are tried at the same time in one dial.
+    public var dialsAtOnce = 8
+    /// Peers whose addresses are remembered.
+    public var rememberedPeers = 8192
+    /// Addresses that failed and are remembered for it.
+    public var rememberedFailures = 8192
+
+    /// Bytes in all that the buffers of connections and streams may hold.
+    public var memory = 256 << 20
+
+    /// The defaults.
+    public init() {}
+}

@@ -1,0 +1,178 @@
+public import MartletIdentity
+public import MartletRuntime
+public import MartletTransport
+
+/// A handler of streams in a swarm, until it is removed.
+public struct ProtocolRegistration: Hashable, Sendable {
+    let number: UInt64
+}
+
+extension Swarm {
+    // MARK: Taking streams
+
+    /// Gives streams of the protocol `name` to `handler`, at most `limit` of one peer at the same time. It takes the
+    /// place of another handler of that name.
+    @discardableResult
+    public func handle(
+        _ name: String, limit: Int? = nil, _ handler: @escaping StreamHandler
+    ) -> ProtocolRegistration {
+        let number = protocols.add(name, limit: limit, handler)
+        protocolsChanged()
+        return ProtocolRegistration(number: number)
+    }
+
+    /// Gives streams of all protocols whose names meet `predicate`, and for which there is no handler by name, to
+    /// `handler`, at most `limit` of one protocol and peer at the same time.
+    @discardableResult
+    public func handle(
+        where predicate: @escaping (String) -> Bool, limit: Int? = nil, _ handler: @escaping StreamHandler
+    ) -> ProtocolRegistration {
+        ProtocolRegistration(number: protocols.add(where: predicate, limit: limit, handler))
+    }
+
+    /// Ends a registration. Streams that were handed out live on.
+    public func remove(_ registration: ProtocolRegistration) {
+        protocols.remove(registration.number)
+        protocolsChanged()
+    }
+
+    /// The protocols that this node speaks by exact name, in order.
+    public var protocolNames: [String] { protocols.names }
+
+    func accept(_ stream: Stream, on member: SwarmConnection, of entry: PeerEntry) {
+        if let refusal = refusal(ofStreamOn: member, of: entry) {
+            stream.reset()
+            return count(refusal, entry.peer)
+        }
+        metrics.streams[.inbound].increment()
+        member.inboundStreams += 1
+        begun(stream, on: member, of: entry) { member.inboundStreams -= 1 }
+        let ticket = negotiations.begin(stream)
+        loop.spawn { [weak self] in
+            await self?.negotiate(stream, ticket, entry)
+        }
+    }
+
+    private func refusal(ofStreamOn member: SwarmConnection, of entry: PeerEntry) -> Refusal? {
+        guard member.inboundStreams < limits.streamsPerConnection else { return .streamsPerConnection }
+        guard entry.streamMeter.take(limits.streamRate, at: loop.now) else { return .streamRate }
+        return memory.isExhausted ? .memory : nil
+    }
+
+    /// Counts `stream` until it has ended.
+    private func begun(
+        _ stream: Stream, on member: SwarmConnection, of entry: PeerEntry, ended: @escaping () -> Void = {}
+    ) {
+        member.streams += 1
+        stream.whenEnded { [weak self, weak entry] in
+            ended()
+            member.streams -= 1
+            guard member.streams == 0, let self else { return }
+            member.idleSince = self.loop.now
+            if let entry, entry.connections.count > 1 { self.review(entry) }
+        }
+    }
+
+    private nonisolated(nonsending) func negotiate(
+        _ stream: Stream, _ ticket: NegotiationQueue.Ticket, _ entry: PeerEntry
+    ) async {
+        let name: String
+        do throws(StreamError) {
+            name = try await stream.answerProposals(all: protocols.names) { protocols[$0] != nil }
+            negotiations.end(ticket)
+        } catch {
+            negotiations.end(ticket)
+            stream.reset()
+            switch error {
+            case .negotiation: count(.negotiation, entry.peer)
+            case .truncated: count(.unknownProtocol, entry.peer)
+            default: break
+            }
+            return
+        }
+        // The table may have changed since the name was agreed on.
+        guard let handler = protocols[name] else { return stream.reset() }
+        let open = entry.inbound[name, default: 0]
+        guard open < handler.limit ?? limits.streamsPerProtocolAndPeer else {
+            stream.reset()
+            return count(.streamsPerProtocol, entry.peer)
+        }
+        entry.inbound[name] = open + 1
+        stream.whenEnded { [weak entry] in
+            guard let entry, let open = entry.inbound[name] else { return }
+            entry.inbound[name] = open > 1 ? open - 1 : nil
+        }
+        handler.handler(stream, name)
+    }
+
+    // MARK: Opening streams
+
+    /// Opens a stream of the protocol `name` to `peer`, which is dialled where it is not connected, by `deadline`.
+    ///
+    /// Nothing is waited for where there is a connection: what is written goes out together with the proposal. Where the
+    /// peer does not speak the protocol, reading throws `protocolsNotSupported`.
+    public nonisolated(nonsending) func openStream(
+        to peer: PeerID, _ name: String, by deadline: Instant? = nil
+    ) async throws(SwarmError) -> Stream {
+        let stream = try await openRawStream(to: peer, by: deadline ?? loop.now + limits.dialTimeout)
+        do throws(StreamError) {
+            try stream.propose(name)
+        } catch {
+            throw SwarmError(error)
+        }
+        return stream
+    }
+
+    /// Opens a stream to `peer` of the first of `names`, in order of preference, that it speaks, and says which.
+    ///
+    /// Nothing is waited for where the peer has said what it speaks; else a round trip for each that it does not.
+    public nonisolated(nonsending) func openStream(
+        to peer: PeerID, oneOf names: [String], by deadline: Instant? = nil
+    ) async throws(SwarmError) -> (stream: Stream, name: String) {
+        let deadline = deadline ?? loop.now + limits.dialTimeout
+        let stream = try await openRawStream(to: peer, by: deadline)
+        let known = peers[peer]?.info?.protocols ?? []
+        do throws(StreamError) {
+            if let name = names.count == 1 ? names[0] : names.first(where: known.contains) {
+                try stream.propose(name)
+                return (stream, name)
+            }
+            stream.setReadDeadline(after: deadline - loop.now)
+            let name = try await stream.negotiate(names)
+            stream.setReadDeadline(after: nil)
+            return (stream, name)
+        } catch {
+            throw SwarmError(error)
+        }
+    }
+
+    private nonisolated(nonsending) func openRawStream(
+        to peer: PeerID, by deadline: Instant
+    ) async throws(SwarmError) -> Stream {
+        if peers[peer]?.preferred == nil {
+            do throws(ConnectError) {
+                _ = try await connect(to: peer, by: deadline)
+            } catch {
+                throw .dial(error)
+            }
+        }
+        guard let entry = peers[peer], let member = entry.preferred else {
+            throw .connection(.closedByPeer(code: 0))
+        }
+        return try await openRawStream(on: member, of: entry, by: deadline)
+    }
+
+    nonisolated(nonsending) func openRawStream(
+        on member: SwarmConnection, of entry: PeerEntry, by deadline: Instant
+    ) async throws(SwarmError) -> Stream {
+        let stream: Stream
+        do throws(ConnectionError) {
+            stream = try await member.connection.openStream(by: deadline)
+        } catch {
+            throw error == .timedOut ? .timedOut : .connection(error)
+        }
+        metrics.streams[.outbound].increment()
+        begun(stream, on: member, of: entry)
+        return stream
+    }
+}

@@ -1,0 +1,89 @@
+public import MartletIdentity
+internal import MartletRuntime
+internal import MartletTransport
+
+// Keeping what is worth keeping.
+extension Swarm {
+    // MARK: Worth
+
+    /// Keeps the connections to `peer` when there are too many, until `unprotect` is called with the same `reason`.
+    public func protect(_ peer: PeerID, for reason: String) {
+        entry(of: peer).protections.insert(reason)
+    }
+
+    /// Ends the protection for `reason`. Says whether the peer is protected for another.
+    @discardableResult
+    public func unprotect(_ peer: PeerID, for reason: String) -> Bool {
+        guard let entry = peers[peer] else { return false }
+        entry.protections.remove(reason)
+        let isProtected = !entry.protections.isEmpty
+        forgetIfPossible(entry)
+        return isProtected
+    }
+
+    /// Sets what `peer` is worth for the reason `tag`; `nil` for nothing. When there are too many connections, those
+    /// whose tags add up to the least are closed.
+    public func tag(_ peer: PeerID, _ tag: String, value: Int?) {
+        let entry = entry(of: peer)
+        entry.tags[tag] = value
+        forgetIfPossible(entry)
+    }
+
+    func trimIfNeeded() {
+        guard gate.established > limits.highMark, loop.now >= nextTrim else { return }
+        let candidates = peers.values.filter { !$0.connections.isEmpty }.map(\.trimCandidate)
+        let victims = TrimPlan.victims(
+            among: candidates, excess: gate.established - limits.lowMark, grace: limits.trimGrace, at: loop.now)
+        // Where nothing can go, looking again at once would cost much and find nothing.
+        if victims.isEmpty { nextTrim = loop.now + .seconds(1) }
+        for victim in victims {
+            metrics.trimmed.increment(by: UInt64(peers[victim]?.connections.count ?? 0))
+            close(victim, because: .trimmed)
+        }
+    }
+
+    // MARK: Several connections to one peer
+
+    /// Chooses the connection for new streams, and closes those that are not used any more.
+    func review(_ entry: PeerEntry) {
+        let members = entry.connections.filter { $0.closing == nil }
+        let chosen = duplicates.preferred(of: members.map(\.candidate), with: entry.peer)
+        entry.preferred = members.first { $0.number == chosen?.number }
+        guard members.count > 1 else { return entry.review = nil }
+        var next: Instant?
+        for member in members where member !== entry.preferred {
+            guard let time = duplicates.closingTime(of: member.candidate, with: entry.peer) else { continue }
+            if time <= loop.now {
+                close(member, because: .replaced)
+            } else {
+                next = min(next ?? time, time)
+            }
+        }
+        guard let next else { return }
+        if entry.review == nil {
+            entry.review = LoopTimer(on: loop, label: "duplicates") { [weak self, weak entry] in
+                if let entry { self?.review(entry) }
+            }
+        }
+        entry.review?.arm(at: next)
+    }
+
+    // MARK: Who may be connected
+
+    func enforceAccess() {
+        for peer in connectedPeers {
+            for member in peers[peer]?.connections ?? [] {
+                let address = member.connection.remoteAddress.ipAddress
+                if let refusal = access.refusal(of: peer, at: address) {
+                    count(refusal, peer, member.connection.remoteAddress)
+                    close(member, because: .refused(refusal))
+                }
+            }
+        }
+        for (target, dial) in dials {
+            if case .peer(let peer) = target, let refusal = access.refusal(of: peer) {
+                dial.finish(.failure(.refused(refusal)))
+            }
+        }
+    }
+}

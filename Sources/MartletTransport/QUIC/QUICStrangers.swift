@@ -1,0 +1,200 @@
+internal import CQUIC
+internal import MartletCrypto
+internal import MartletRuntime
+internal import MartletTLS
+internal import MartletWire
+
+// What becomes of packets that belong to no connection: a new one, one small answer, or nothing.
+extension QUICEndpoint {
+    /// How long a dialer has to come back with the proof of its address.
+    private static let retryTimeout: UInt64 = 10_000_000_000
+
+    /// A packet with a long header that is of no connection of ours.
+    func stranger(_ datagram: borrowing Datagram, _ header: ngtcp2_version_cid, needsVersion: Bool) {
+        // A client's first datagram has at least this size, so that no answer is larger than what caused it.
+        guard datagram.bytes.byteCount >= 1200 else {
+            statistics[.malformed] += 1
+            return
+        }
+        if needsVersion {
+            statistics[.version] += 1
+            return sendVersions(datagram, header)
+        }
+        var initial = ngtcp2_pkt_hd()
+        let result = datagram.bytes.withUnsafeBytes {
+            ngtcp2_accept(&initial, $0.baseAddress!.assumingMemoryBound(to: UInt8.self), $0.count)
+        }
+        guard result == 0 else {
+            statistics[.malformed] += 1
+            return
+        }
+        accept(datagram, initial)
+    }
+
+    private func accept(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd) {
+        guard let inbound else { return refuse(.notAdmitted) }
+        guard statistics.connections < limits.connections else {
+            refuse(.connections)
+            return sendRefusal(datagram, initial, UInt64(NGTCP2_CONNECTION_REFUSED))
+        }
+        guard statistics.halfOpen < limits.halfOpen else { return refuse(.halfOpen) }
+        let source = datagram.source
+        let counted = source.ip.isV4 ? source.ip : source.ip.prefix(64)
+        guard halfOpen[counted, default: 0] < limits.halfOpenPerAddress else { return refuse(.halfOpenPerAddress) }
+        guard inbound.admit(.quic(source)) else { return refuse(.notAdmitted) }
+        var original: ngtcp2_cid?
+        if initial.tokenlen > 0, initial.token[0] == UInt8(NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY) {
+            original = verifiedToken(datagram, initial)
+            guard original != nil else {
+                refuse(.token)
+                return sendRefusal(datagram, initial, UInt64(NGTCP2_INVALID_TOKEN))
+            }
+        } else if statistics.halfOpen >= limits.halfOpenBeforeRetry {
+            refuse(.addressNotProven)
+            return sendRetry(datagram, initial)
+        }
+        begin(datagram, initial, original: original, countedAs: counted, inbound)
+    }
+
+    private func refuse(_ reason: QUICRefusal) { statistics[reason] += 1 }
+
+    private func begin(
+        _ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd, original: ngtcp2_cid?, countedAs: IPAddress,
+        _ inbound: Inbound
+    ) {
+        let local = local(datagram.localAddress)
+        let remote = datagram.source
+        let session = QUICSession(self, role: .server, local: local, remote: remote, countedAs: countedAs) { result in
+            switch result {
+            case .success(let connection): inbound.connected(connection)
+            case .failure(let error): inbound.failed(.quic(remote), error)
+            }
+        }
+        var settings = settings()
+        var params = params()
+        params.original_dcid = original ?? initial.dcid
+        params.original_dcid_present = 1
+        if original != nil {
+            params.retry_scid = initial.dcid
+            params.retry_scid_present = 1
+            settings.token = initial.token
+            settings.tokenlen = initial.tokenlen
+            settings.token_type = NGTCP2_TOKEN_TYPE_RETRY
+        }
+        var source = makeID(for: session).cid
+        params.stateless_reset_token_present = 1
+        _ = withUnsafeMutablePointer(to: &params.stateless_reset_token.0) { writeResetToken(for: &source, to: $0) }
+        inPath.set(local: local, remote: remote)
+        var core: OpaquePointer?
+        var destination = initial.scid
+        let result = cq_server_new(
+            &core, &destination, &source, inPath.path, initial.version, callbacks, &settings, &params,
+            Unmanaged.passUnretained(session).toOpaque())
+        guard result == 0, let core else {
+            refuse(.connections)
+            return forget(session)
+        }
+        session.adopt(core)
+        keep(session)
+        // The client goes on with the id that it made up, until it has seen ours.
+        add(ConnectionID(initial.dcid), of: session)
+        session.receive(datagram.bytes, from: remote, to: datagram.localAddress, ecn: datagram.ecn)
+    }
+
+    // MARK: Answers
+
+    /// The id that the client made up before its Retry, where its token proves its address.
+    private func verifiedToken(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd) -> ngtcp2_cid? {
+        inPath.set(local: local(datagram.localAddress), remote: datagram.source)
+        var original = ngtcp2_cid()
+        var retried = initial.dcid
+        let remote = inPath.path.pointee.remote
+        let result = retrySecret.withUnsafeBytes {
+            ngtcp2_crypto_verify_retry_token(
+                &original, initial.token, initial.tokenlen, $0.baseAddress!.assumingMemoryBound(to: UInt8.self),
+                $0.count,
+                initial.version, remote.addr, remote.addrlen, &retried, Self.retryTimeout, loop.now.nanoseconds)
+        }
+        return result == 0 ? original : nil
+    }
+
+    private func sendRetry(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd) {
+        inPath.set(local: local(datagram.localAddress), remote: datagram.source)
+        var random = environment.random
+        var source = ConnectionID(using: &random).cid
+        var destination = initial.scid
+        var original = initial.dcid
+        let remote = inPath.path.pointee.remote
+        answer(datagram) { room in
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { token in
+                let count = retrySecret.withUnsafeBytes {
+                    ngtcp2_crypto_generate_retry_token(
+                        token.baseAddress!, $0.baseAddress!.assumingMemoryBound(to: UInt8.self), $0.count,
+                        initial.version, remote.addr, remote.addrlen, &source, &original, loop.now.nanoseconds)
+                }
+                guard count > 0 else { return 0 }
+                return ngtcp2_crypto_write_retry(
+                    room.baseAddress!, room.count, initial.version, &destination, &source, &original,
+                    token.baseAddress!, count)
+            }
+        }
+    }
+
+    private func sendVersions(_ datagram: borrowing Datagram, _ header: ngtcp2_version_cid) {
+        guard header.dcidlen <= ConnectionID.maximumSize, header.scidlen <= ConnectionID.maximumSize else { return }
+        let random = randomByte()
+        answer(datagram) { room in
+            var versions = [UInt32(NGTCP2_PROTO_VER_V1)]
+            return ngtcp2_pkt_write_version_negotiation(
+                room.baseAddress!, room.count, random, header.scid, header.scidlen, header.dcid, header.dcidlen,
+                &versions, versions.count)
+        }
+    }
+
+    private func sendRefusal(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd, _ code: UInt64) {
+        var destination = initial.scid
+        var source = initial.dcid
+        answer(datagram) { room in
+            ngtcp2_crypto_write_connection_close(
+                room.baseAddress!, room.count, initial.version, &destination, &source, code, nil, 0)
+        }
+    }
+
+    /// Tells the sender of a packet for an unknown connection that we know nothing of it.
+    func sendReset(_ datagram: borrowing Datagram) {
+        // It must be shorter than what it answers, or two who forgot each other would go on for ever.
+        let padding = min(datagram.bytes.byteCount - 1 - ResetToken.size, 32)
+        guard padding >= NGTCP2_MIN_STATELESS_RESET_RANDLEN, let id = ConnectionID(ofShortHeader: datagram.bytes)
+        else { return }
+        var cid = id.cid
+        let sent = answer(datagram) { room in
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 32 + ResetToken.size) { scratch in
+                let token = scratch.baseAddress! + 32
+                guard writeResetToken(for: &cid, to: token) else { return 0 }
+                fill(UnsafeMutableRawBufferPointer(start: scratch.baseAddress, count: padding))
+                return ngtcp2_pkt_write_stateless_reset(
+                    room.baseAddress!, room.count, token, scratch.baseAddress!, padding)
+            }
+        }
+        if sent { statistics.resetsSent += 1 }
+    }
+
+    /// Sends what `write` writes to where `datagram` came from, unless too many strangers were answered already.
+    @discardableResult
+    private func answer(
+        _ datagram: borrowing Datagram, _ write: (UnsafeMutableBufferPointer<UInt8>) -> Int
+    ) -> Bool {
+        guard strayAnswers.allows(at: loop.now) else {
+            statistics[.answersExhausted] += 1
+            return false
+        }
+        let source = datagram.source
+        let local = datagram.localAddress
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: PacketBatch.packetSize) { room in
+            let count = write(room)
+            guard count > 0 else { return false }
+            let packet = UnsafeRawBufferPointer(start: room.baseAddress, count: count)
+            return send(packet.bytes, to: source, from: local) == .sent
+        }
+    }
+}

@@ -1,0 +1,294 @@
+import MartletCrypto
+import MartletIdentity
+import MartletRuntime
+import MartletSimulator
+import MartletSwarm
+import MartletTransport
+import MartletWire
+import Testing
+
+/// A peer that has a key and a transport, and no manners.
+private struct RudePeer {
+    let environment: any Environment
+    let transport: TCPTransport
+
+    init(_ environment: any Environment, _ number: UInt8, _ limits: UpgradeLimits = UpgradeLimits()) {
+        self.environment = environment
+        transport = TCPTransport(
+            environment: environment,
+            upgrader: Upgrader(environment: environment, identity: key(number), limits: limits))
+    }
+
+    nonisolated(nonsending) func dial() async throws -> Connection {
+        try await transport.dial(tcp(1), expecting: nil, deadline: environment.loop.now + .seconds(30))
+    }
+}
+
+@Suite("Bad peers")
+struct HostileTests {
+    /// Runs `attack` on the first of two hosts against a server that echoes, and an honest peer on the second that pings
+    /// once a second all the while. Gives the server.
+    private func attacked(
+        for duration: Duration = .seconds(60), _ configure: @escaping (inout SwarmConfiguration) -> Void = { _ in },
+        serve: @escaping (Swarm) -> Void = { $0.serveEcho() }, by attack: @escaping Host.Program
+    ) throws -> Member {
+        var server: Member?
+        let (world, hosts) = SwarmTests.world(clients: 2, configure) {
+            server = $0
+            serve($0.swarm)
+        }
+        hosts[0].start { environment in
+            // Whatever the attacker's own code runs into is no failure of the world.
+            try? await attack(environment)
+            try await environment.loop.sleep(until: .never)
+        }
+        var pings = 0
+        hosts[1].start { environment in
+            try await environment.loop.sleep(for: .milliseconds(500))
+            let member = Member(environment, key(3))
+            try await member.swarm.connect(to: peer(1), at: [tcp(1)])
+            let pinger = try await member.swarm.pinger(to: peer(1))
+            while true {
+                let took = try await pinger.ping(timeout: .seconds(5))
+                #expect(took < .seconds(1), "the honest peer is kept waiting")
+                pings += 1
+                try await environment.loop.sleep(for: .seconds(1))
+            }
+        }
+        try world.run(for: duration)
+        #expect(pings >= Int(duration.components.seconds) - 3)
+        let member = try #require(server)
+        #expect(member.swarm.memory.peak <= member.swarm.memory.limit + 1 << 20)
+        return member
+    }
+
+    private static func rawTCP(_ environment: SimulatedEnvironment) async throws -> ByteStream {
+        try await environment.connectTCP(
+            SocketAddress(IPAddress(192, 0, 2, 1), port: 4001), from: nil, options: TCPOptions(),
+            deadline: environment.loop.now + .seconds(30))
+    }
+
+    @Test("5,000 connections from one address that say nothing hold a bounded number of places, and lose them")
+    func flood() throws {
+        var streams: [ByteStream] = []
+        let server = try attacked { environment in
+            for _ in 0..<5000 {
+                environment.loop.spawn {
+                    if let stream = try? await Self.rawTCP(environment) { streams.append(stream) }
+                }
+                try await environment.loop.sleep(for: .milliseconds(2))
+            }
+        }
+        #expect(server.swarm.pendingCount == 0)
+        #expect(server.swarm.connectionCount == 1)
+        #expect(server.refused(.pendingPerAddress) + server.refused(.addressRate) > 4000)
+        #expect(server.metrics.value("martlet_swarm_inbound_failures", "timed_out_negotiating") >= 32)
+        #expect(streams.count == 5000)
+    }
+
+    @Test(
+        "one who says something and then nothing, or nonsense, is let go at each stage of the upgrade",
+        arguments: [
+            ("silence", "timed_out_negotiating"), ("half a line", "timed_out_negotiating"),
+            ("the header", "timed_out_negotiating"), ("noise agreed on", "timed_out_in_handshake"),
+            ("half a handshake", "timed_out_in_handshake"), ("garbage", "negotiation"),
+            ("an endless line", "negotiation"), ("goodbye", "ended"),
+        ])
+    func loris(_ stage: String, _ counted: String) throws {
+        let server = try attacked { environment in
+            let stream = try await Self.rawTCP(environment)
+            var writer = Writer()
+            let header = { (writer: inout Writer) in
+                for line in ["/multistream/1.0.0\n", "/noise\n"] { writer.lengthPrefixed(line.utf8.span.bytes) }
+            }
+            switch stage {
+            case "half a line": writer.bytes(Bytes([19, 47, 109]))
+            case "the header": writer.lengthPrefixed("/multistream/1.0.0\n".utf8.span.bytes)
+            case "noise agreed on": header(&writer)
+            case "half a handshake":
+                header(&writer)
+                writer.bytes(Bytes([0, 32] + [UInt8](repeating: 9, count: 20)))
+            case "garbage": writer.bytes(Bytes([UInt8](repeating: 0x33, count: 5000)))
+            case "an endless line": writer.bytes(Bytes([0xFF, 0xFF, 0xFF, 0x7F] + [UInt8](repeating: 65, count: 9000)))
+            default: break
+            }
+            stream.write(writer.finish())
+            if stage == "goodbye" { stream.close() }
+            try await environment.loop.sleep(until: .never)
+            stream.close()
+        }
+        #expect(server.metrics.value("martlet_swarm_inbound_failures", counted) == 1)
+        #expect(server.swarm.pendingCount == 0)
+    }
+
+    @Test("streams that never say what they are for are reset after their time, and counted")
+    func silentStreams() throws {
+        var streams: [MartletTransport.Stream] = []
+        var resets = 0
+        let server = try attacked { environment in
+            let connection = try await RudePeer(environment, 2).dial()
+            for _ in 0..<50 {
+                let stream = try connection.openStream()
+                try await stream.write(Bytes([19]))
+                streams.append(stream)
+            }
+            for stream in streams {
+                do throws(StreamError) { _ = try await stream.read() } catch { resets += 1 }
+            }
+        }
+        #expect(server.refused(.negotiationTimeout) == 50)
+        #expect(resets == 50)
+    }
+
+    @Test("one who opens 100,000 streams gets no more than the bounds, and nobody else notices")
+    func streamFlood() throws {
+        var opened = 0
+        let server = try attacked { environment in
+            var limits = UpgradeLimits()
+            limits.yamux.outboundStreams = 100_000
+            limits.yamux.unacknowledgedStreams = 100_000
+            let connection = try await RudePeer(environment, 2, limits).dial()
+            var kept: [MartletTransport.Stream] = []
+            while opened < 100_000 {
+                let stream = try await connection.openStream(by: environment.loop.now + .seconds(20))
+                try stream.propose("/echo")
+                try await stream.write(Bytes(utf8: "x"))
+                opened += 1
+                kept.append(stream)
+                if kept.count == 2000 { kept.removeAll() }
+                if opened.isMultiple(of: 500) { try await environment.loop.sleep(for: .milliseconds(5)) }
+            }
+        }
+        #expect(opened == 100_000)
+        #expect(server.refused(.streamsPerConnection) + server.refused(.streamsPerProtocol) > 1000)
+    }
+
+    @Test("an identify of 10 MB ends that stream, is counted, and costs no memory")
+    func hugeIdentify() throws {
+        let server = try attacked { environment in
+            let connection = try await RudePeer(environment, 2).dial()
+            connection.onStream = { stream in
+                environment.loop.spawn {
+                    _ = try? await stream.answerProposals(all: []) { _ in true }
+                    try? await stream.writeMessage(Bytes([UInt8](repeating: 0x0A, count: 10 << 20)))
+                    stream.closeWrite()
+                }
+            }
+            try await environment.loop.sleep(until: .never)
+        }
+        #expect(server.refused(.protocolViolation) == 1)
+        #expect(server.swarm.info(of: peer(2)) == nil)
+        #expect(server.swarm.memory.used < 1 << 20)
+    }
+
+    @Test("an identify that is small and endless ends too")
+    func endlessIdentify() throws {
+        let server = try attacked { environment in
+            let connection = try await RudePeer(environment, 2).dial()
+            connection.onStream = { stream in
+                environment.loop.spawn {
+                    _ = try? await stream.answerProposals(all: []) { _ in true }
+                    while (try? await stream.writeMessage(Bytes([0x32, 1, 65]))) != nil {}
+                }
+            }
+            try await environment.loop.sleep(until: .never)
+        }
+        #expect(server.refused(.protocolViolation) == 1)
+    }
+
+    @Test("pings without end are ended when they are too many")
+    func pingFlood() throws {
+        let server = try attacked { environment in
+            let stream = try await RudePeer(environment, 2).dial().openStream()
+            try stream.propose("/ipfs/ping/1.0.0")
+            environment.loop.spawn { while (try? await stream.read()) != nil {} }
+            while true { try await stream.write(Bytes([UInt8](repeating: 1, count: 3200))) }
+        }
+        #expect(server.refused(.protocolRate) == 1)
+    }
+
+    @Test("what many streams send to readers that do not read stays within the memory of the node")
+    func memory() throws {
+        var kept: [MartletTransport.Stream] = []
+        let budget = 8 << 20
+        let server = try attacked(
+            for: .seconds(30),
+            { $0.limits.memory = budget },
+            serve: { swarm in swarm.handle("/sink") { stream, _ in kept.append(stream) } },
+            by: { environment in
+                let connection = try await RudePeer(environment, 2).dial()
+                for _ in 0..<200 {
+                    let stream = try connection.openStream()
+                    try stream.propose("/sink")
+                    environment.loop.spawn {
+                        while (try? await stream.write(Bytes([UInt8](repeating: 1, count: 65_536)))) != nil {}
+                    }
+                }
+                try await environment.loop.sleep(until: .never)
+            })
+        #expect(server.swarm.memory.peak > budget / 2, "the attack reached nothing")
+        #expect(kept.count > 20)
+        kept = []
+        #expect(server.swarm.memory.used < budget)
+    }
+
+    @Test("when there are too many connections, the least valuable go and those with tags or protection stay")
+    func trims() throws {
+        var server: Member?
+        let world = World(seed: 1)
+        let host = world.host("server", IPAddress(192, 0, 2, 1))
+        host.start { environment in
+            let member = Member(environment, key(1)) {
+                $0.limits.highMark = 20
+                $0.limits.lowMark = 15
+                $0.limits.trimGrace = .seconds(1)
+            }
+            server = member
+            member.swarm.protect(peer(11), for: "friend")
+            member.swarm.tag(peer(12), "useful", value: 5)
+            try member.swarm.listen(on: tcp(1))
+            try await environment.loop.sleep(until: .never)
+        }
+        for number in 11...33 {
+            let client = world.host("client\(number)", IPAddress(198, 51, 100, UInt8(number)))
+            client.start { environment in
+                try await environment.loop.sleep(for: .seconds(number))
+                let member = Member(environment, key(UInt8(number)))
+                try await member.swarm.connect(to: peer(1), at: [tcp(1)])
+                try await environment.loop.sleep(until: .never)
+            }
+        }
+        try world.run(for: .seconds(60))
+        let member = try #require(server)
+        #expect(member.metrics.value("martlet_swarm_trimmed") == 6)
+        #expect(member.swarm.connectionCount == 17)
+        #expect(member.swarm.isConnected(to: peer(11)) && member.swarm.isConnected(to: peer(12)))
+        #expect(member.disconnected == Array(repeating: .trimmed, count: 6))
+    }
+
+    @Test("lists that change while peers are connected disconnect those who no longer may be, and keep them out")
+    func lists() throws {
+        var server: Member?
+        let (world, hosts) = SwarmTests.world(clients: 2) { member in
+            server = member
+            member.swarm.loop.spawn {
+                try? await member.swarm.loop.sleep(for: .seconds(5))
+                member.swarm.access.blockedPeers = [peer(2)]
+            }
+        }
+        for (index, host) in hosts.enumerated() {
+            host.start { environment in
+                let member = Member(environment, key(UInt8(index + 2)))
+                try await member.swarm.connect(to: peer(1), at: [tcp(1)])
+                try await environment.loop.sleep(for: .seconds(10))
+                _ = try? await member.swarm.connect(to: peer(1), at: [tcp(1)])
+                try await environment.loop.sleep(until: .never)
+            }
+        }
+        try world.run(for: .seconds(20))
+        let member = try #require(server)
+        #expect(member.disconnected == [.refused(.blocked)])
+        #expect(member.swarm.connectedPeers == [peer(3)])
+        #expect(member.refused(.blocked) == 2)
+    }
+}

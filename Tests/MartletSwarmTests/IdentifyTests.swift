@@ -1,0 +1,116 @@
+import MartletCrypto
+import MartletIdentity
+import MartletWire
+import TestSupport
+import Testing
+
+@testable import MartletSwarm
+
+@Suite("Identify messages")
+struct IdentifyTests {
+    static let sample: PeerInfo = {
+        var info = PeerInfo()
+        info.protocolVersion = "ipfs/0.1.0"
+        info.agentVersion = "someone/1.0"
+        info.listenAddresses = [tcp(1), address("/ip4/192.0.2.1/udp/1/quic-v1")]
+        info.observedAddress = tcp(7, port: 999)
+        info.protocols = ["/a", "/b/1.0.0"]
+        info.record = SignedPeerRecord(addresses: info.listenAddresses, sequence: 5, signedWith: key(1))
+        return info
+    }()
+
+    private func read(_ bytes: Bytes, from number: UInt8 = 1) throws(IdentifyError) -> PeerInfo {
+        var info = PeerInfo()
+        try IdentifyMessage.read(bytes, from: peer(number), into: &info)
+        return info
+    }
+
+    @Test("what is written is read again")
+    func roundTrip() throws {
+        #expect(try read(IdentifyMessage.write(Self.sample, key: key(1).publicKey)) == Self.sample)
+    }
+
+    @Test("a push changes only what it names")
+    func push() throws {
+        var info = Self.sample
+        var writer = Writer()
+        writer.field(3, string: "/c")
+        try IdentifyMessage.read(writer.finish(), from: peer(1), into: &info)
+        #expect(info.protocols == ["/c"])
+        #expect(info.agentVersion == "someone/1.0" && info.listenAddresses == Self.sample.listenAddresses)
+    }
+
+    @Test("an older record does not take the place of a newer, nor do addresses that nobody signed")
+    func older() throws {
+        var info = Self.sample
+        var writer = Writer()
+        writer.field(2, bytes: tcp(66).bytes)
+        let old = SignedPeerRecord(addresses: [tcp(55)], sequence: 4, signedWith: key(1))
+        writer.field(8, bytes: old.envelope.bytes)
+        try IdentifyMessage.read(writer.finish(), from: peer(1), into: &info)
+        #expect(info.listenAddresses == Self.sample.listenAddresses)
+        #expect(info.record?.record.sequence == 5)
+    }
+
+    @Test("another peer's key or record is refused, and so is a record whose signature is forged")
+    func forged() throws {
+        let honest = IdentifyMessage.write(Self.sample, key: key(1).publicKey)
+        #expect(throws: IdentifyError.otherKey) { try read(honest, from: 2) }
+        var writer = Writer()
+        writer.field(8, bytes: try #require(Self.sample.record).envelope.bytes)
+        let other = writer.finish()
+        #expect(throws: IdentifyError.otherRecord) { try read(other, from: 2) }
+        var bytes = Array(try #require(Self.sample.record).envelope.bytes)
+        bytes[bytes.count - 1] ^= 1
+        var forged = Writer()
+        forged.field(8, bytes: Bytes(bytes))
+        let lie = forged.finish()
+        #expect(throws: IdentifyError.record(.envelope(.invalidSignature))) { try read(lie) }
+    }
+
+    @Test("addresses of unknown kinds are left out, and too many of anything is an error")
+    func bounds() throws {
+        var strange = Writer()
+        strange.field(2, bytes: Bytes([0xFF, 0xFF, 0x03, 1, 2]))
+        strange.field(2, bytes: tcp(1).bytes)
+        #expect(try read(strange.finish()).listenAddresses == [tcp(1)])
+        let excesses: [(inout Writer) -> Void] = [
+            { for _ in 0..<129 { $0.field(2, bytes: tcp(1).bytes) } },
+            { for _ in 0..<1025 { $0.field(3, string: "/p") } },
+            { $0.field(6, string: String(repeating: "x", count: 257)) },
+            { $0.field(9, bytes: Bytes([UInt8](repeating: 0, count: 65_536))) },
+        ]
+        for excess in excesses {
+            var writer = Writer()
+            excess(&writer)
+            let message = writer.finish()
+            #expect(throws: IdentifyError.self) { try read(message) }
+        }
+    }
+
+    @Test("a message cut off anywhere, or with any byte changed, is read or refused, and changes nothing where it is")
+    func mangled() {
+        let whole = Array(IdentifyMessage.write(Self.sample, key: key(1).publicKey))
+        var refused = 0
+        for end in 0..<whole.count {
+            var info = Self.sample
+            do throws(IdentifyError) {
+                try IdentifyMessage.read(Bytes(whole[..<end]), from: peer(1), into: &info)
+            } catch {
+                refused += 1
+                #expect(info == Self.sample)
+            }
+        }
+        #expect(refused > whole.count / 2)
+        var generator = SeededGenerator(seed: 4)
+        for _ in 0..<2000 {
+            var bytes = whole
+            for _ in 0..<Int.random(in: 1...3, using: &generator) {
+                bytes[Int.random(in: 0..<bytes.count, using: &generator)] = .random(in: 0...255, using: &generator)
+            }
+            var info = PeerInfo()
+            try? IdentifyMessage.read(Bytes(bytes), from: peer(1), into: &info)
+            #expect(info.listenAddresses.count <= 4)
+        }
+    }
+}

@@ -1,0 +1,316 @@
+import MartletIdentity
+import MartletRuntime
+import MartletTransport
+import MartletWire
+import Testing
+
+@testable import MartletSwarm
+
+private func at(_ milliseconds: Int64) -> Instant { .start + .seconds(1000) + .milliseconds(milliseconds) }
+
+/// What `body` says of `machine`, which it changes: `#expect` by itself can't.
+private func calling<Machine, Result>(_ machine: inout Machine, _ body: (inout Machine) -> Result) -> Result {
+    body(&machine)
+}
+
+@Suite("Rates")
+struct RateTests {
+    @Test("a source may do its burst at once and then as often as its rate says")
+    func burst() {
+        var meter = RateMeter()
+        let rate = Rate(burst: 3, perSecond: 2)
+        let taken = [0, 0, 0, 0, 499, 500, 501, 1000, 60_000, 60_000, 60_000, 60_000].map {
+            meter.take(rate, at: at($0))
+        }
+        #expect(
+            taken == [true, true, true, false, false, true, false, true, true, true, true, false])
+    }
+
+    @Test("a table remembers no more sources than its capacity; the rest share one allowance until others have rested")
+    func bounded() {
+        var table = RateTable<Int>(Rate(burst: 2, perSecond: 1), remembering: 10)
+        for source in 0..<10 { #expect(calling(&table) { $0.take(source, at: at(0)) }) }
+        let strangers = (10..<1000).filter { table.take($0, at: at(0)) }
+        #expect(strangers == [10, 11])
+        #expect(table.count == 10)
+        #expect(calling(&table) { $0.take(5000, at: at(5000)) })
+        #expect(table.count == 1)
+    }
+}
+
+@Suite("Access lists")
+struct AccessListTests {
+    @Test("the block list counts more than the allow list, and networks count with their families unmapped")
+    func lists() {
+        var lists = AccessLists()
+        let inside = IPAddress(198, 51, 100, 7)
+        #expect(lists.refusal(of: peer(1), at: inside) == nil)
+        lists.allowedPeers = [peer(1)]
+        #expect(lists.refusal(of: peer(1)) == nil)
+        #expect(lists.refusal(of: peer(2)) == .notAllowed)
+        lists.blockedPeers = [peer(1)]
+        #expect(lists.refusal(of: peer(1)) == .blocked)
+        lists.blockedNetworks = [IPBlock(IPAddress(198, 51, 100, 200), length: 24)]
+        #expect(lists.refusal(of: inside) == .blocked)
+        #expect(lists.refusal(of: inside.mapped) == .blocked)
+        #expect(lists.refusal(of: IPAddress(198, 51, 101, 7)) == nil)
+        lists.allowedNetworks = [IPBlock(IPAddress(10, 0, 0, 0), length: 8)]
+        #expect(lists.refusal(of: IPAddress(198, 51, 101, 7)) == .notAllowed)
+        #expect(lists.refusal(of: IPAddress(10, 9, 8, 7)) == nil)
+    }
+}
+
+@Suite("Connection gate")
+struct ConnectionGateTests {
+    private func gate(_ change: (inout SwarmLimits) -> Void) -> ConnectionGate {
+        var limits = SwarmLimits()
+        limits.addressRate = Rate(burst: 100_000, perSecond: 1)
+        limits.networkRate = limits.addressRate
+        change(&limits)
+        return ConnectionGate(limits)
+    }
+
+    @Test("each bound refuses the connection that goes beyond it, by its own name")
+    func bounds() {
+        let bounds: [(WritableKeyPath<SwarmLimits, Int>, Refusal, sameAddress: Bool)] = [
+            (\.pendingInbound, .pendingInbound, false), (\.pendingPerAddress, .pendingPerAddress, true),
+            (\.connectionsPerAddress, .connectionsPerAddress, true),
+            (\.connectionsPerNetwork, .connectionsPerNetwork, false), (\.connections, .connections, false),
+        ]
+        for (bound, refusal, sameAddress) in bounds {
+            var gate = gate { $0[keyPath: bound] = 5 }
+            let places = (0..<6).map { IPAddress(192, 0, 2, sameAddress ? 1 : $0) }
+            let answers = places.map { gate.admit(from: $0, at: at(0)) }
+            #expect(answers == [nil, nil, nil, nil, nil, refusal])
+            gate.abandon(from: places[0])
+            #expect(calling(&gate) { $0.admit(from: places[5], at: at(0)) } == nil)
+        }
+    }
+
+    @Test("a place is counted from knocking to closing, and nothing is left behind")
+    func balance() {
+        var gate = gate { limits in
+            limits.connectionsPerAddress = 2
+            limits.connectionsPerPeer = 1
+        }
+        let home = IPAddress(192, 0, 2, 1)
+        for _ in 0..<100 {
+            var answers: [Refusal?] = [gate.admit(from: home, at: at(0)), gate.establish(peer(1), by: .admitted(home))]
+            answers += [gate.admit(from: home.mapped, at: at(0)), gate.establish(peer(1), by: .admitted(home))]
+            answers += [gate.admit(from: home, at: at(0)), gate.admit(from: home, at: at(0))]
+            answers += [gate.establish(peer(2), by: .admitted(home)), gate.establish(peer(3), by: .dialled)]
+            #expect(answers == [nil, nil, nil, .connectionsPerPeer, nil, .connectionsPerAddress, nil, nil])
+            #expect(gate.established == 3)
+            gate.close(peer(1), by: .admitted(home))
+            gate.close(peer(2), by: .admitted(home))
+            gate.close(peer(3), by: .dialled)
+            #expect(gate.established == 0 && gate.pending == 0)
+        }
+    }
+
+    @Test("an address and a network that connect too often are refused until they have rested")
+    func rates() {
+        var limits = SwarmLimits()
+        limits.addressRate = Rate(burst: 2, perSecond: 1)
+        limits.networkRate = Rate(burst: 3, perSecond: 1)
+        var gate = ConnectionGate(limits)
+        let one = IPAddress(192, 0, 2, 1)
+        let answers = [one, one, one, IPAddress(192, 0, 2, 2), IPAddress(192, 0, 2, 3)].map {
+            gate.admit(from: $0, at: at(0))
+        }
+        #expect(answers == [nil, nil, .addressRate, nil, .networkRate])
+        #expect(calling(&gate) { $0.admit(from: one, at: at(1000)) } == nil)
+    }
+}
+
+@Suite("Dial back-off")
+struct DialBackoffTests {
+    @Test("the pause doubles from 5 seconds to 5 minutes and ends with a success")
+    func doubles() {
+        var backoff = DialBackoff(remembering: 10)
+        var now = at(0)
+        var pauses: [Duration] = []
+        for _ in 0..<9 {
+            backoff.failed(tcp(1), at: now)
+            guard let end = backoff.pause(of: tcp(1), at: now) else { break }
+            pauses.append(end - now)
+            now = end
+            #expect(backoff.pause(of: tcp(1), at: now) == nil)
+        }
+        #expect(pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300].map { .seconds($0) })
+        #expect(backoff.pause(of: tcp(2), at: now) == nil)
+        backoff.failed(tcp(1), at: now)
+        backoff.succeeded(tcp(1))
+        #expect(backoff.pause(of: tcp(1), at: now) == nil)
+    }
+
+    @Test("no more addresses are remembered than its capacity, and those whose pause ends first go")
+    func bounded() {
+        var backoff = DialBackoff(remembering: 8)
+        for port in 1...100 { backoff.failed(tcp(1, port: UInt16(port)), at: at(Int64(port))) }
+        #expect(backoff.count <= 8)
+        #expect(backoff.pause(of: tcp(1, port: 100), at: at(100)) != nil)
+        #expect(backoff.pause(of: tcp(1, port: 1), at: at(100)) == nil)
+    }
+}
+
+@Suite("Dial plan")
+struct DialPlanTests {
+    static let quic4 = address("/ip4/192.0.2.1/udp/1/quic-v1")
+    static let other4 = address("/ip4/192.0.2.2/udp/1/quic-v1")
+    static let quic6 = address("/ip6/2001:db8::1/udp/1/quic-v1")
+    static let tcp4 = address("/ip4/192.0.2.1/tcp/1")
+    static let tcp6 = address("/ip6/2001:db8::1/tcp/1")
+    static let relayed = address("/ip4/192.0.2.9/tcp/1/p2p/\(peer(9))/p2p-circuit")
+
+    @Test("QUIC comes before TCP and relays last, families take turns, and nothing comes twice")
+    func order() {
+        let order = DialPlan.order([
+            Self.relayed, Self.tcp4, Self.quic4, Self.other4, Self.tcp6, Self.quic6, Self.tcp4,
+        ])
+        #expect(order == [Self.quic6, Self.quic4, Self.other4, Self.tcp6, Self.tcp4, Self.relayed])
+    }
+
+    @Test("addresses begin a quarter of a second apart, and at once when the one before has failed")
+    func stagger() {
+        var plan = DialPlan([Self.quic4, Self.tcp4, Self.tcp6], atOnce: 8, at: at(0))
+        #expect(calling(&plan) { $0.nextAddress(at: at(0)) } == Self.quic4)
+        #expect(calling(&plan) { $0.nextAddress(at: at(0)) } == nil)
+        #expect(plan.deadline == at(250))
+        #expect(calling(&plan) { $0.nextAddress(at: at(249)) } == nil)
+        #expect(calling(&plan) { $0.nextAddress(at: at(250)) } == Self.tcp6)
+        plan.failed(at: at(260))
+        #expect(plan.deadline == at(500), "one is still on its way")
+        plan.failed(at: at(270))
+        #expect(calling(&plan) { $0.nextAddress(at: at(270)) } == Self.tcp4)
+        #expect(plan.deadline == nil)
+        #expect(!plan.isExhausted)
+        plan.failed(at: at(280))
+        #expect(plan.isExhausted)
+    }
+
+    @Test("no more are tried at the same time than the bound")
+    func atOnce() {
+        var plan = DialPlan([Self.quic4, Self.tcp4, Self.tcp6], atOnce: 1, at: at(0))
+        #expect(calling(&plan) { $0.nextAddress(at: at(0)) } != nil)
+        #expect(plan.deadline == nil)
+        #expect(calling(&plan) { $0.nextAddress(at: at(10_000)) } == nil)
+        plan.failed(at: at(10_000))
+        #expect(calling(&plan) { $0.nextAddress(at: at(10_000)) } != nil)
+    }
+}
+
+@Suite("Two connections to one peer")
+struct DuplicateRuleTests {
+    private typealias Candidate = DuplicateRule.Candidate
+
+    private static let small = min(peer(1), peer(2))
+    private static let large = max(peer(1), peer(2))
+
+    /// What both sides keep of two connections: the older dialled by the smaller id or not, and so on.
+    private func kept(
+        olderBySmall: Bool, newerBySmall: Bool, apart: Int64, relayed: (older: Bool, newer: Bool) = (false, false)
+    ) -> (small: UInt64?, large: UInt64?) {
+        func side(_ isSmall: Bool) -> UInt64? {
+            let candidates = [(1, olderBySmall, relayed.older, 0), (2, newerBySmall, relayed.newer, apart)].map {
+                Candidate(
+                    number: $0, direction: $1 == isSmall ? .outbound : .inbound, isRelayed: $2, madeAt: at($3),
+                    idleSince: at(0))
+            }
+            let local = isSmall ? Self.small : Self.large
+            let remote = isSmall ? Self.large : Self.small
+            let forwards = DuplicateRule(local: local).preferred(of: candidates, with: remote)
+            let backwards = DuplicateRule(local: local).preferred(of: candidates.reversed(), with: remote)
+            #expect(forwards == backwards)
+            return forwards?.number
+        }
+        return (side(true), side(false))
+    }
+
+    @Test("of two that were dialled at the same time, both sides keep the one that the smaller id dialled")
+    func simultaneous() {
+        #expect(kept(olderBySmall: true, newerBySmall: false, apart: 20) == (1, 1))
+        #expect(kept(olderBySmall: false, newerBySmall: true, apart: 20) == (2, 2))
+    }
+
+    @Test("a dial long after the first, or by the same side again, means that the older is of no use")
+    func newer() {
+        #expect(kept(olderBySmall: true, newerBySmall: false, apart: 20_000) == (2, 2))
+        #expect(kept(olderBySmall: true, newerBySmall: true, apart: 20) == (2, 2))
+        #expect(kept(olderBySmall: false, newerBySmall: false, apart: 20) == (2, 2))
+    }
+
+    @Test("a direct connection is kept before a relayed one")
+    func direct() {
+        #expect(kept(olderBySmall: false, newerBySmall: true, apart: 20, relayed: (false, true)) == (1, 1))
+        #expect(kept(olderBySmall: true, newerBySmall: false, apart: 20, relayed: (true, false)) == (2, 2))
+    }
+
+    @Test("what is not kept closes when its streams are done, first at the side with the smaller id")
+    func closing() {
+        var candidate = Candidate(
+            number: 1, direction: .inbound, isRelayed: false, madeAt: at(0), idleSince: at(5000))
+        #expect(DuplicateRule(local: Self.small).closingTime(of: candidate, with: Self.large) == at(7000))
+        #expect(DuplicateRule(local: Self.large).closingTime(of: candidate, with: Self.small) == at(15_000))
+        candidate.idleSince = nil
+        #expect(DuplicateRule(local: Self.small).closingTime(of: candidate, with: Self.large) == nil)
+    }
+}
+
+@Suite("Trim plan")
+struct TrimPlanTests {
+    @Test("protected and young connections stay; of the others go the least valuable, idle, inbound and newest")
+    func order() {
+        let now = at(100_000)
+        func candidate(
+            _ number: UInt8, value: Int = 0, protected: Bool = false, busy: Bool = false, outbound: Bool = false,
+            age: Int64 = 50_000
+        ) -> TrimPlan.Candidate {
+            TrimPlan.Candidate(
+                peer: peer(number), value: value, isProtected: protected, isBusy: busy, isOutbound: outbound,
+                newest: now - .milliseconds(age), connections: 1)
+        }
+        let all = [
+            candidate(1, value: 10), candidate(2, protected: true), candidate(3, age: 1000), candidate(4, busy: true),
+            candidate(5, outbound: true), candidate(6, age: 60_000), candidate(7), candidate(8, value: -1, busy: true),
+        ]
+        let victims = TrimPlan.victims(among: all, excess: 100, grace: .seconds(20), at: now)
+        #expect(victims == [8, 7, 6, 5, 4, 1].map { peer($0) })
+        #expect(TrimPlan.victims(among: all, excess: 2, grace: .seconds(20), at: now) == [peer(8), peer(7)])
+        #expect(TrimPlan.victims(among: all, excess: 0, grace: .seconds(20), at: now).isEmpty)
+    }
+}
+
+@Suite("Address book")
+struct AddressBookTests {
+    @Test("addresses are kept without the peer, the newest first, bounded for each peer and in peers")
+    func bounded() throws {
+        var book = AddressBook(remembering: 16)
+        book.add([try tcp(1).appending(.p2p(peer(1))), try tcp(2).appending(.p2p(peer(2)))], of: peer(1))
+        #expect(book.addresses(of: peer(1)) == [tcp(1)])
+        for port in 1...100 { book.add([tcp(1, port: UInt16(port))], of: peer(1)) }
+        #expect(book.addresses(of: peer(1)).count == AddressBook.addressesPerPeer)
+        #expect(book.addresses(of: peer(1)).first == tcp(1, port: 100))
+        for number in 2..<100 { book.add([tcp(3)], of: peer(UInt8(number))) }
+        #expect(book.count <= 16)
+        #expect(book.addresses(of: peer(1)).isEmpty)
+        #expect(book.addresses(of: peer(99)) == [tcp(3)])
+    }
+}
+
+@Suite("Ping statistics")
+struct PingStatisticsTests {
+    @Test("minimum, maximum, mean and deviation are those of the values; the estimate follows RFC 6298")
+    func values() throws {
+        var statistics = PingStatistics()
+        for milliseconds in [10, 20, 30, 40] { statistics.add(.milliseconds(milliseconds)) }
+        statistics.addLoss()
+        #expect(statistics.answered == 4 && statistics.lost == 1)
+        #expect(statistics.minimum == .milliseconds(10) && statistics.maximum == .milliseconds(40))
+        #expect(statistics.mean == .milliseconds(25))
+        #expect(try #require(statistics.deviation).nanoseconds / 1000 == 11_180)
+        var smoothed = 10.0
+        for value in [20.0, 30, 40] { smoothed = smoothed * 7 / 8 + value / 8 }
+        #expect(abs(try #require(statistics.smoothed) / .milliseconds(1) - smoothed) < 0.001)
+    }
+}

@@ -1,0 +1,258 @@
+import MartletCrypto
+import MartletIdentity
+import MartletRuntime
+import MartletSimulator
+@testable import MartletTransport
+import MartletWire
+import Testing
+
+@Suite("QUIC connections")
+struct QUICConnectionTests {
+    @Test("the first answered byte comes after two round trips, and both sides know each other")
+    func roundTrips() throws {
+        let world = World(seed: 1)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        alice.host.line.latency = .milliseconds(50)
+        bob.host.line.latency = .milliseconds(50)
+        bob.start()
+        var answered: Instant?
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            #expect(connection.remotePeer == bob.peer)
+            #expect(connection.nature.direction == .outbound)
+            #expect(connection.remoteAddress == bob.address)
+            #expect(try await connection.ask([1, 2, 3]) == [1, 2, 3])
+            answered = alice.environment.loop.now
+        }
+        try world.run(within: .seconds(5)) { answered != nil }
+        #expect(try #require(answered) < .start + .milliseconds(402))
+        #expect(bob.accepted.map(\.remotePeer) == [alice.peer])
+        #expect(bob.accepted.map(\.nature.direction) == [.inbound])
+    }
+
+    @Test("a name is looked up, and the address that answers is found among several")
+    func names() throws {
+        let world = World(seed: 10)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        world.names.add("bob.example", IPAddress(192, 0, 2, 99))
+        world.names.add("bob.example", bob.host.address)
+        bob.start()
+        var isDone = false
+        alice.start { alice in
+            let deadline = alice.environment.loop.now + .seconds(10)
+            let address = try Multiaddr(parsing: "/dns/bob.example/udp/4001/quic-v1")
+            let connection = try await alice.transport.dial(address, expecting: bob.peer, deadline: deadline)
+            #expect(try await connection.ask([1]) == [1])
+            let nobody = try Multiaddr(parsing: "/dns4/nobody.example/udp/4001/quic-v1")
+            do throws(TransportError) {
+                _ = try await alice.transport.dial(nobody, expecting: nil, deadline: deadline)
+                Issue.record("a name without an address was dialled")
+            } catch { #expect(error == .name(.notFound)) }
+            isDone = true
+        }
+        try world.run(within: .seconds(20)) { isDone }
+    }
+
+    @Test("a megabyte goes both ways unharmed over a line that loses, reorders and duplicates")
+    func lossyMegabyte() throws {
+        let world = World(seed: 2)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        alice.host.line = LinkConditions(latency: .milliseconds(10), jitter: .milliseconds(8), loss: 0.02)
+        alice.host.line.reordering = 0.05
+        alice.host.line.duplication = 0.01
+        bob.start()
+        let message = pattern(1 << 20)
+        var answer: [UInt8]?
+        alice.start { answer = try await $0.dial(bob).ask(Bytes(message)) }
+        try world.run(within: .seconds(120)) { answer != nil }
+        #expect(answer == message)
+        #expect(world.statistics.dropped[.loss] > 20)
+    }
+
+    @Test("a thousand streams, more than may be open at once, are all answered")
+    func manyStreams() throws {
+        let world = World(seed: 3)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        bob.start()
+        var answered = 0
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            for number in 0..<1000 {
+                alice.environment.loop.spawn {
+                    do {
+                        let stream = try await connection.openStream(by: alice.environment.loop.now + .seconds(60))
+                        let message = Bytes(utf8: "number \(number)")
+                        try await stream.write(message)
+                        stream.closeWrite()
+                        let answer = try await stream.read(exactly: message.count)
+                        #expect(answer == message)
+                        #expect(try await stream.read() == nil)
+                        answered += 1
+                    } catch { Issue.record(error) }
+                }
+            }
+        }
+        try world.run(within: .seconds(60)) { answered == 1000 }
+        try world.run(for: .seconds(1))
+        #expect(bob.accepted[0].statistics.openStreams == 0)
+        #expect(bob.accepted[0].statistics.streamsAccepted == 1000)
+    }
+
+    @Test("a bulk stream does not starve a small one, and a reader that does not read stops only its own stream")
+    func fairness() throws {
+        let world = World(seed: 4)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        alice.host.line = LinkConditions(latency: .milliseconds(10), rate: 10_000_000)
+        bob.start()
+        var took: Duration?
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            // Bob's answers to it are never read.
+            let bulk = try connection.openStream()
+            alice.environment.loop.spawn {
+                while (try? await bulk.write(Bytes(pattern(64 << 10)))) != nil {}
+            }
+            try await alice.environment.loop.sleep(for: .seconds(2))
+            let start = alice.environment.loop.now
+            #expect(try await connection.ask([42]) == [42])
+            took = alice.environment.loop.now - start
+        }
+        try world.run(within: .seconds(60)) { took != nil }
+        #expect(try #require(took) < .milliseconds(500))
+    }
+
+    @Test("codes of reset and of refusal to read reach the other side, and the other direction goes on")
+    func codes() throws {
+        let world = World(seed: 5)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        bob.start()
+        var isDone = false
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            let first = try connection.openStream()
+            try await first.write([1])
+            #expect(try await first.read() == [1])
+            first.reset(code: 99)
+            // Bob's echo sees the reset, and breaks its own direction off.
+            let second = try connection.openStream()
+            try await second.write([2])
+            #expect(try await second.read() == [2])
+            second.closeRead(code: 98)
+            try await second.write([3])
+            try await alice.environment.loop.sleep(for: .seconds(1))
+            // Bob could not answer, and broke off both directions; ngtcp2 does not say with what code.
+            await #expect(throws: StreamError.stopped(code: 0)) {
+                for _ in 0..<100 { try await second.write(Bytes(pattern(10_000))) }
+            }
+            isDone = true
+        }
+        try world.run(within: .seconds(30)) { isDone }
+        try world.run(for: .seconds(1))
+        #expect(bob.accepted[0].statistics.openStreams == 0)
+    }
+
+    @Test("a close with a code reaches the other side behind what was written before it")
+    func close() throws {
+        let world = World(seed: 6)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        alice.host.line.latency = .milliseconds(20)
+        bob.start()
+        var ends: [ConnectionError] = []
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            connection.onClosed = { ends.append($0) }
+            let stream = try connection.openStream()
+            try await stream.write(Bytes(pattern(200_000)))
+            connection.close(code: 17)
+            await #expect(throws: StreamError.connection(.closed(code: 17))) {
+                while try await stream.read() != nil {}
+            }
+        }
+        try world.run(for: .seconds(10))
+        #expect(ends == [.closed(code: 17)])
+        #expect(bob.ends == [.closedByPeer(code: 17)])
+        #expect(bob.accepted[0].statistics.bytesReceived == 200_000)
+        #expect(bob.transport.statistics.connections == 0)
+        #expect(bob.endpoint.sessions.isEmpty)
+        #expect(alice.endpoint.sessions.isEmpty)
+    }
+
+    @Test("a silent connection is kept alive by the side that dialled, and ends when the other is gone")
+    func idle() throws {
+        let world = World(seed: 7)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        bob.start()
+        var ends: [ConnectionError] = []
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            connection.onClosed = { ends.append($0) }
+        }
+        try world.run(for: .seconds(300))
+        #expect(ends.isEmpty)
+        #expect(bob.ends.isEmpty)
+        world.separate([alice.host], from: [bob.host])
+        try world.run(for: .seconds(60))
+        #expect(ends == [.idle])
+        #expect(bob.ends == [.idle])
+        #expect(alice.endpoint.sessions.isEmpty)
+    }
+
+    @Test("keys are changed in the middle of a transfer without harm")
+    func keyUpdate() throws {
+        let world = World(seed: 8)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        alice.host.line = LinkConditions(latency: .milliseconds(5), rate: 20_000_000)
+        bob.start()
+        let message = pattern(2 << 20)
+        var answer: [UInt8]?
+        var updates = 0
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            alice.environment.loop.spawn {
+                for _ in 0..<5 {
+                    try? await alice.environment.loop.sleep(for: .milliseconds(150))
+                    if connection.session.updateKeys() { updates += 1 }
+                }
+            }
+            answer = try await connection.ask(Bytes(message))
+        }
+        try world.run(within: .seconds(60)) { answer != nil }
+        #expect(answer == message)
+        #expect(updates >= 2)
+    }
+
+    @Test("twice the same world of fifty hosts over QUIC leaves the same trace")
+    func repeats() throws {
+        func trace() throws -> (TraceDigest, Int) {
+            let world = World(seed: 9)
+            let hosts = (0..<50).map { QUICHost(world, "h\($0)", IPAddress(10, 0, 0, UInt8($0 + 1))) }
+            var answered = 0
+            for (number, host) in hosts.enumerated() {
+                host.host.line = LinkConditions(
+                    latency: .milliseconds(10), jitter: .milliseconds(5), loss: 0.01)
+                host.start { host in
+                    for step in [1, 7, 19] {
+                        let connection = try await host.dial(hosts[(number + step) % hosts.count])
+                        #expect(try await connection.ask(Bytes(pattern(5000))).count == 5000)
+                        answered += 1
+                    }
+                }
+            }
+            try world.run(for: .seconds(20))
+            return (world.digest, answered)
+        }
+        let first = try trace()
+        let second = try trace()
+        #expect(first.1 == 150)
+        #expect(first == second)
+    }
+}
