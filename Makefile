@@ -32,6 +32,7 @@ help:
 
 setup:
 	@sh Scripts/setup
+	@sh Scripts/setup-peers
 
 build: setup
 	$(SWIFT) build --build-tests $(FLAGS)
@@ -41,7 +42,7 @@ run: setup
 	@"$$($(SWIFT) build -c release --show-bin-path $(FLAGS))/martlet" version
 
 test: setup
-	$(SWIFT) test --disable-xctest $(FLAGS)
+	@SWIFT="$(SWIFT)" sh Scripts/test $(FLAGS)
 
 simulate soak: setup
 	@sh Scripts/simulate $@

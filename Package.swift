@@ -29,6 +29,7 @@ let package = Package(
     name: "martlet",
     products: [
         .library(name: "Martlet", targets: ["Martlet"]),
+        .library(name: "MartletMainline", targets: ["MartletMainline"]),
         .library(name: "MartletSimulator", targets: ["MartletSimulator"]),
         .executable(name: "martlet", targets: ["MartletCommand"]),
     ],
@@ -48,7 +49,9 @@ let package = Package(
         tests("MartletIdentityTests", needs: ["MartletIdentity", "MartletCrypto", "MartletWire"]),
 
         .target(name: "CLinux", path: "Sources/C/CLinux"),
-        room("MartletRuntime", needs: ["MartletWire", "CLinux"]),
+        .systemLibrary(
+            name: "CCares", path: "Sources/C/CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        room("MartletRuntime", needs: ["MartletWire", "CLinux", "CCares"]),
         tests("MartletRuntimeTests", needs: ["MartletRuntime", "MartletWire"]),
 
         .target(name: "CSimulator", path: "Sources/C/CSimulator"),
@@ -68,16 +71,40 @@ let package = Package(
         tests(
             "MartletMainlineTests",
             needs: [
-                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire", "MartletSimulator",
+                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire",
+                "MartletSimulator",
+                "MainlineWorlds", "CSeededRandom",
+            ]),
+        .target(
+            name: "MainlineWorlds",
+            dependencies: [
+                "MartletMainline", "MartletRouting", "MartletSimulator", "MartletRuntime", "MartletWire",
+            ],
+            path: "Tests/MainlineWorlds", swiftSettings: house),
+
+        room("MartletTransport", needs: ["MartletIdentity", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletTransportTests",
+            needs: [
+                "MartletTransport", "MartletSimulator", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletWire", "CSeededRandom",
             ]),
 
         room("Martlet", needs: ["MartletWire", "MartletCrypto", "MartletIdentity"]),
 
-        .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
+        .executableTarget(
+            name: "MartletCommand", dependencies: ["Martlet", "MartletMainline", "MartletRuntime"],
+            swiftSettings: house),
         tests("MartletCommandTests", needs: ["MartletCommand"]),
 
         example("Frames"),
 
+        tests(
+            "SimulationTests",
+            needs: ["MainlineWorlds", "MartletRuntime", "CSeededRandom"]),
+        tests(
+            "InteropTests", needs: ["MartletMainline", "MartletCrypto", "MartletRuntime", "MartletWire"],
+            resources: [.copy("Peers"), .copy("requirements.txt")]),
         tests("TidyTests", needs: []),
     ],
     swiftLanguageModes: [.v6]

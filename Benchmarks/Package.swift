@@ -15,10 +15,15 @@ let package = Package(
     dependencies: [.package(name: "martlet", path: "..")],
     targets: [
         .target(name: "CProbe"),
+        .target(name: "CYardsticks"),
         .target(name: "BenchmarkHarness", dependencies: ["CProbe"], swiftSettings: house),
         .executableTarget(
             name: "Benchmarks",
-            dependencies: ["BenchmarkHarness", .product(name: "Martlet", package: "martlet")],
+            dependencies: [
+                "BenchmarkHarness", "CYardsticks", .product(name: "Martlet", package: "martlet"),
+                .product(name: "MartletMainline", package: "martlet"),
+                .product(name: "MartletSimulator", package: "martlet"),
+            ],
             swiftSettings: house,
             // Valgrind 3.19 gives up on the debug information that this compiler writes.
             linkerSettings: [.unsafeFlags(["-Xlinker", "--strip-debug"])]),

@@ -7,8 +7,8 @@ struct MartletCommand: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             "martlet", abstract: "one peer-to-peer node",
-            examples: ["martlet version"],
-            subcommands: [VersionCommand.self])
+            examples: ["martlet dht find chess", "martlet version"],
+            subcommands: [DHTCommand.self, VersionCommand.self])
     }
 
     static func main() async {

@@ -28,8 +28,10 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// Where `loop.spawn` and `Task(executorPreference:)` put what is no actor's.
     public let taskExecutor: LoopTaskExecutor
     let home: Home
+    /// What is told of each conversation that `spawn` begins, where anything is. Set before the first.
+    package var conversations: Conversations?
     private let driver: any LoopDriver
-    private let inbox = Mutex(Inbox())
+    private let inbox = Lock(Inbox())
     private let hasMail = Atomic(false)
     private var jobs = Ring<LoopJob>()
     private var deferred = Ring<() -> Void>()
@@ -111,28 +113,34 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// nothing here, will be woken by whatever comes after.
     public var hasPost: Bool { hasMail.load(ordering: .sequentiallyConsistent) }
 
-    /// Runs what waits, at most `jobsPerTurn` of it, as the current loop of this thread. The driver's alone to call.
-    public func turn(watchdog: Watchdog? = nil) {
+    /// Runs what waits, at most `jobsPerTurn` of it, as the current loop of this thread, and says how much it was. The
+    /// driver's alone to call.
+    @discardableResult
+    public func turn(watchdog: Watchdog? = nil) -> Int {
+        var budget = Self.jobsPerTurn
         asCurrent {
-            var budget = Self.jobsPerTurn
             if hasMail.load(ordering: .acquiring) { takeMail() }
             let actors = asUnownedSerialExecutor()
             let tasks = taskExecutor.asUnownedTaskExecutor()
-            while budget > 0 {
-                // What a callback put off comes before the jobs that it caused.
-                if let callback = deferred.popFirst() {
+            while budget > 0, !(jobs.isEmpty && deferred.isEmpty) {
+                // What a callback put off comes before the jobs that it caused; what that puts off in its turn comes
+                // after one of them, so that neither kind can keep out the other.
+                for _ in 0..<min(deferred.count, budget) {
+                    guard let callback = deferred.popFirst() else { break }
                     activity = "callback"
                     callback()
-                } else if let job = jobs.popFirst() {
+                    watchdog?.finished(activity, on: self)
+                    budget -= 1
+                }
+                if budget > 0, let job = jobs.popFirst() {
                     activity = "job"
                     job.run(actors: actors, tasks: tasks)
-                } else {
-                    break
+                    watchdog?.finished(activity, on: self)
+                    budget -= 1
                 }
-                watchdog?.finished(activity, on: self)
-                budget -= 1
             }
         }
+        return Self.jobsPerTurn - budget
     }
 
     /// Runs `body` as the current loop of this thread: how the driver delivers what came from outside.

@@ -17,7 +17,8 @@ public protocol FileStore: AnyObject, Sendable {
     /// Removes a file. That there was none is no error.
     nonisolated(nonsending) func remove(_ path: String) async throws(FileError)
 
-    /// The names in a directory, in ascending order; none where there is no such directory.
+    /// The names in a directory, in ascending order; none where there is no such directory. The empty path is the
+    /// store's own directory.
     nonisolated(nonsending) func list(_ path: String) async throws(FileError) -> [String]
 }
 

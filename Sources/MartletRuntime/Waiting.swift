@@ -11,6 +11,8 @@ public final class Signal: @unchecked Sendable {
     private let loop: EventLoop
     private var waiter: UnsafeContinuation<Void, any Error>?
     private var isSignalled = false
+    /// How many waits there have been, so that a late cancellation does not end the wait after its own.
+    private var waits = 0
 
     /// A signal that has not been given, on `loop`.
     public init(on loop: EventLoop) {
@@ -28,26 +30,46 @@ public final class Signal: @unchecked Sendable {
         }
     }
 
-    /// Waits for the signal.
-    public nonisolated(nonsending) func wait() async throws(CancellationError) {
+    /// Waits for the signal. `isolation` is the caller's own.
+    public func wait(isolation: isolated (any Actor)? = #isolation) async throws(CancellationError) {
         loop.preconditionCurrent()
         if isSignalled {
             isSignalled = false
             return
         }
         precondition(waiter == nil, "a signal has one waiter at a time")
+        waits += 1
+        let wait = waits
         do {
             try await withTaskCancellationHandler {
-                try await withUnsafeThrowingContinuation { waiter = $0 }
+                // Without naming it here, the closure would be run by the global pool.
+                _ = isolation
+                try await withUnsafeThrowingContinuation { begin($0) }
             } onCancel: {
                 loop.execute { [self] in
-                    waiter?.resume(throwing: CancellationError())
-                    waiter = nil
+                    if waits == wait { cancel() }
                 }
             }
         } catch {
             throw CancellationError()
         }
+    }
+
+    private func begin(_ continuation: UnsafeContinuation<Void, any Error>) {
+        loop.preconditionCurrent()
+        waiter = continuation
+        // A signal or a cancellation may have come where Swift took a turn of the loop on the way here.
+        if isSignalled {
+            isSignalled = false
+            signal()
+        } else if Task.isCancelled {
+            cancel()
+        }
+    }
+
+    private func cancel() {
+        waiter?.resume(throwing: CancellationError())
+        waiter = nil
     }
 }
 

@@ -3,6 +3,6 @@ import BenchmarkHarness
 @main
 struct Main {
     static func main() {
-        runBenchmarks(wireBenchmarks + cryptoBenchmarks + identityBenchmarks)
+        runBenchmarks(wireBenchmarks + cryptoBenchmarks + identityBenchmarks + runtimeBenchmarks + mainlineBenchmarks)
     }
 }

@@ -116,7 +116,8 @@ final class LogOutput: Sendable {
                 pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0),
                 pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
             ]
-            _ = Glibc.poll(&polls, 2, -1)
+            // Where there was no descriptor left to be woken by, it looks from time to time.
+            _ = Glibc.poll(&polls, 2, wake < 0 ? 100 : -1)
             let isDone = state.withLock { state in
                 let count = state.queue.withUnsafeBytes {
                     writeSome(UnsafeRawBufferPointer(rebasing: $0[state.written...]))

@@ -22,6 +22,10 @@ final class DatagramMemory {
     private let sendHeader = UnsafeMutablePointer<msghdr>.allocate(capacity: 1)
     private let sendVector = UnsafeMutablePointer<iovec>.allocate(capacity: 1)
 
+    /// The error with which sends of several segments fail, where a test plays an older kernel.
+    var segmentRefusal: Int32 = 0
+    private var isSegmented = false
+
     init() {
         receiveVector.initialize(to: iovec(iov_base: batch, iov_len: Self.batchCapacity))
         sendVector.initialize(to: iovec())
@@ -74,6 +78,7 @@ final class DatagramMemory {
         sendHeader.pointee.msg_namelen = SystemAddress.store(destination, at: sendName.memory)
         var control = SentControl(sendControl)
         if let segmentSize { control.segmentSize(segmentSize) }
+        isSegmented = segmentSize != nil
         if let source { control.source(source) }
         if ecn != .notCapable { control.ecn(ecn, isV6: destination.ip.isV6) }
         sendHeader.pointee.msg_control = control.count > 0 ? sendControl : nil
@@ -82,6 +87,7 @@ final class DatagramMemory {
 
     /// Sends `bytes` as was prepared. Returns 0 or the error's number.
     func send(_ bytes: UnsafeRawBufferPointer, through descriptor: Int32) -> Int32 {
+        if isSegmented, segmentRefusal != 0 { return segmentRefusal }
         // The kernel only reads.
         sendVector.pointee = iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
         while sendmsg(descriptor, sendHeader, Int32(MSG_NOSIGNAL)) < 0 {

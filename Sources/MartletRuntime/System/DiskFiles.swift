@@ -15,14 +15,10 @@ public final class DiskFiles: FileStore {
     private let workers = Workers(name: "martlet-disk", threads: 1)
     private let folder: DiskFolder
 
-    /// The files in the directory `path`, which is made, for its owner alone, where it is missing. Fails where it
-    /// can't be opened or another store uses it.
-    public convenience init(directory path: String, on loop: EventLoop) throws(FileError) {
-        self.init(folder: try DiskFolder(path: path), on: loop)
-    }
-
-    init(folder: DiskFolder, on loop: EventLoop) {
-        self.folder = folder
+    /// The files in the directory `path`, for conversations on `loop`. The directory is opened with the first call;
+    /// where it is missing it is made then, for its owner alone, and where another store uses it every call fails.
+    public init(directory path: String, on loop: EventLoop) {
+        folder = DiskFolder(path: path)
         self.loop = loop
     }
 

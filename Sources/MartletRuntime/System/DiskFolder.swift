@@ -2,41 +2,25 @@ internal import CLinux
 internal import Glibc
 internal import MartletWire
 
-/// An open directory, and what is done in it; each call blocks. One thread at a time uses it.
+/// A directory, and what is done in it; each call blocks. It is opened, and locked, when it is first needed.
 ///
-/// It is `@unchecked Sendable` because `descriptor` changes only in `close`, which comes after everything else.
+/// It is `@unchecked Sendable` because one thread at a time uses it: the store's worker, and after that has ended
+/// whoever closes it.
 final class DiskFolder: @unchecked Sendable {
     /// The name under which a file is written before it takes its place.
     static let replacing = ".replacing"
-
     /// No file above this is read, whatever the caller allows.
     private static let longest = 1 << 30
 
-    private var descriptor: Int32
+    private let path: String
+    private var opened: OpenDescriptor?
 
-    /// Opens the directory at `path`, makes it where it is missing, and locks it.
-    convenience init(path: String) throws(FileError) {
-        guard !path.isEmpty, !path.utf8.contains(0) else { throw .badPath }
-        if mkdir(path, 0o700) < 0, errno != EEXIST { throw FileError(number: errno) }
-        try self.init(adopting: open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+    /// The directory at `path`, which is made, for its owner alone, where it is missing.
+    init(path: String) {
+        self.path = path
     }
 
-    /// Takes over the open directory `descriptor`, or fails with `errno` where it is negative.
-    init(adopting descriptor: Int32) throws(FileError) {
-        self.descriptor = descriptor
-        if descriptor < 0 { throw FileError(number: errno) }
-        // Two nodes with one identity would be worse than none. File systems that know no locks let everyone in.
-        if flock(descriptor, LOCK_EX | LOCK_NB) < 0, errno == EWOULDBLOCK {
-            throw .system(EWOULDBLOCK, "another process uses the directory")
-        }
-    }
-
-    deinit { close() }
-
-    func close() {
-        if descriptor >= 0 { Glibc.close(descriptor) }
-        descriptor = -1
-    }
+    func close() { opened = nil }
 
     func read(_ path: DiskPath, maximum: Int) throws(FileError) -> Bytes? {
         let maximum = min(maximum, Self.longest)
@@ -164,9 +148,18 @@ final class DiskFolder: @unchecked Sendable {
     }
 
     private func root() throws(FileError) -> OpenDescriptor {
-        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        if copy < 0 { throw FileError(number: errno) }
-        return OpenDescriptor(copy)
+        if let opened { return opened }
+        guard !path.isEmpty, !path.utf8.contains(0) else { throw .badPath }
+        if mkdir(path, 0o700) < 0, errno != EEXIST { throw FileError(number: errno) }
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0 { throw FileError(number: errno) }
+        let directory = OpenDescriptor(descriptor)
+        // Two nodes with one identity would be worse than none. File systems that know no locks let everyone in.
+        if flock(descriptor, LOCK_EX | LOCK_NB) < 0, errno == EWOULDBLOCK {
+            throw .system(EWOULDBLOCK, "another process uses the directory")
+        }
+        opened = directory
+        return directory
     }
 }
 

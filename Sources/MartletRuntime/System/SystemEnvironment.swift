@@ -14,8 +14,10 @@ public final class SystemEnvironment: @unchecked Sendable {
     public let log: Logger
     /// The kernel's random bytes.
     public let random: RandomSource
-    /// The directory under which files are kept.
-    let directory: String
+    /// What is counted and measured here.
+    public let metrics = MetricsRegistry()
+    /// Names, files and threads.
+    let resources: SystemResources
     let driver: SystemDriver
     let datagramMemory = DatagramMemory()
 
@@ -23,10 +25,11 @@ public final class SystemEnvironment: @unchecked Sendable {
     var poller: Poller { driver.poller }
 
     /// Starts a loop that is called `name`, in the log and among the process's threads. Files are kept under
-    /// `directory`. A callback that holds the loop longer than `watchdogLimit` is logged; `nil` for no such watch.
+    /// `directory`, names are looked up as `names` says, and background work is done by at most `backgroundThreads`
+    /// threads. A callback that holds the loop longer than `watchdogLimit` is logged; `nil` for no such watch.
     public init(
-        name: String = "martlet", directory: String = ".", log: Logger,
-        watchdogLimit: Duration? = .milliseconds(100)
+        name: String = "martlet", directory: String = ".", log: Logger, names: NameOptions = NameOptions(),
+        backgroundThreads: Int = 4, watchdogLimit: Duration? = .milliseconds(100)
     ) throws(NetworkError) {
         let timers = TimerQueue(now: SystemDriver.clock())
         let loopLog = log.subsystem("loop")
@@ -40,7 +43,8 @@ public final class SystemEnvironment: @unchecked Sendable {
         driver = try SystemDriver(timers: timers, watchdog: watchdog)
         loop = EventLoop(name: name, timers: timers, driver: driver)
         self.log = log
-        self.directory = directory
+        resources = SystemResources(
+            poller: driver.poller, on: loop, directory: directory, names: names, threads: backgroundThreads)
         random = RandomSource { buffer in SystemEnvironment.fillRandomly(buffer) }
         try driver.start(loop)
     }
@@ -56,14 +60,17 @@ public final class SystemEnvironment: @unchecked Sendable {
     /// on to their ends, but timers do not fire any more: cancel what sleeps beforehand.
     public func shutdown() async {
         // Never on the loop itself, which is about to end; the caller may well live there.
-        await withTaskExecutorPreference(globalConcurrentExecutor) { [driver, loop] in
-            await Self.stop(driver, loop)
+        await withTaskExecutorPreference(globalConcurrentExecutor) {
+            await stop()
         }
     }
 
     @concurrent
-    private static func stop(_ driver: SystemDriver, _ loop: EventLoop) async {
+    private func stop() async {
+        loop.execute { [self] in resources.names.shutDown() }
         driver.stop(loop)
+        // The threads last: what they come back with then runs on them, for the loop has none of its own any more.
+        resources.endThreads()
     }
 
     private static func fillRandomly(_ buffer: UnsafeMutableRawBufferPointer) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/random.h>
 
 // For test executables alone: replaces getrandom() for the whole program, and lets a thread make it repeat itself.
 // Linking this target is enough; the simulator finds it. GnuTLS, which has no hook for randomness, follows.

@@ -1,0 +1,13 @@
+#pragma once
+
+// What the same work costs in C: one thread, one epoll, both ends of each connection. Each function does its work so
+// many times and returns 0, or the number of the system's error.
+
+// So many round trips of 64 bytes over one TCP connection, each read and written by epoll's word.
+int yardstick_tcp_echo(long iterations);
+
+// So many times 64 KiB written at one end of a TCP connection and read at the other.
+int yardstick_tcp_bulk(long iterations);
+
+// So many datagrams of 1200 bytes, each sent by its own sendto and received by its own recvfrom.
+int yardstick_udp(long iterations);

@@ -1,0 +1,141 @@
+public import MartletCrypto
+public import MartletIdentity
+public import MartletRuntime
+
+/// An authenticated connection to a peer that carries streams. It lives on its loop, and is used there alone.
+///
+/// The class is abstract: a muxer makes its own kind, by overriding what is asked of a connection and what its streams
+/// (`StreamLink`) ask of it. A muxer calls `accepted` for a stream that the other side opened and `ended` when all is
+/// over.
+open class Connection {
+    /// The loop on which it lives.
+    public let loop: EventLoop
+    /// Who is on the other side. Proven.
+    public let remotePeer: PeerID
+    /// The key that proves it.
+    public let remotePublicKey: PublicKey
+    /// This end's address.
+    public internal(set) var localAddress: Multiaddr
+    /// The other end's address, which may change where the transport can migrate.
+    public internal(set) var remoteAddress: Multiaddr
+    /// What kind of connection it is.
+    public let nature: ConnectionNature
+    /// Takes streams that the other side opens. Without a taker they are reset.
+    public var onStream: ((Stream) -> Void)?
+    /// Called once, when the connection is over.
+    public var onClosed: ((ConnectionError) -> Void)?
+    /// Why it is over, once it is.
+    public private(set) var closeReason: ConnectionError?
+    private var waiters: [Signal] = []
+
+    /// A connection that is ready for streams.
+    public init(
+        loop: EventLoop, remotePublicKey: PublicKey, localAddress: Multiaddr, remoteAddress: Multiaddr,
+        nature: ConnectionNature
+    ) {
+        self.loop = loop
+        self.remotePublicKey = remotePublicKey
+        remotePeer = PeerID(remotePublicKey)
+        self.localAddress = localAddress
+        self.remoteAddress = remoteAddress
+        self.nature = nature
+    }
+
+    // MARK: Using it
+
+    /// Opens a stream, without waiting for the other side. Throws `tooManyStreams`, `noMoreStreams` or why the
+    /// connection is over.
+    open func openStream() throws(ConnectionError) -> Stream {
+        preconditionFailure("abstract")
+    }
+
+    /// Opens a stream, by `deadline` waiting for one to end where there are too many.
+    public nonisolated(nonsending) func openStream(by deadline: Instant) async throws(ConnectionError) -> Stream {
+        while true {
+            do throws(ConnectionError) {
+                return try openStream()
+            } catch {
+                guard error == .tooManyStreams else { throw error }
+            }
+            guard loop.now < deadline else { throw .timedOut }
+            let signal = Signal(on: loop)
+            let timer = LoopTimer(on: loop, label: "open stream") { signal.signal() }
+            timer.arm(at: deadline)
+            waiters.append(signal)
+            do {
+                try await signal.wait()
+            } catch {
+                throw .cancelled
+            }
+            waiters.removeAll { $0 === signal }
+        }
+    }
+
+    /// Closes it and tells the other side so with `code`. What streams have queued is sent first where the muxer can.
+    open func close(code: UInt64 = 0) {
+        preconditionFailure("abstract")
+    }
+
+    /// Breaks it off without a word.
+    open func abort() {
+        preconditionFailure("abstract")
+    }
+
+    /// What has gone over it so far.
+    open var statistics: ConnectionStatistics {
+        preconditionFailure("abstract")
+    }
+
+    // MARK: What its streams ask of it
+
+    /// `link` has output that it did not have before: take it by `takeOutput` when there is room.
+    open func streamHasOutput(_ link: StreamLink) {
+        preconditionFailure("abstract")
+    }
+
+    /// The reader of `link` has consumed `credit` more bytes.
+    open func streamFreed(_ link: StreamLink, credit: Int) {
+        preconditionFailure("abstract")
+    }
+
+    /// Both directions of `link` are to be broken off with `code`. It has no output any more.
+    open func streamReset(_ link: StreamLink, code: UInt64) {
+        preconditionFailure("abstract")
+    }
+
+    /// What still comes in on `link` is not wanted.
+    open func streamStopped(_ link: StreamLink, code: UInt64) {
+        preconditionFailure("abstract")
+    }
+
+    // MARK: For muxers
+
+    /// Hands out the stream of `link`, which the other side opened.
+    public func accepted(_ link: StreamLink) {
+        let stream = Stream(link)
+        if let onStream { onStream(stream) } else { stream.reset() }
+    }
+
+    /// Wakes those who wait for a stream, since one more can be opened.
+    public func streamsBecameAvailable() {
+        let woken = waiters
+        waiters = []
+        for waiter in woken { waiter.signal() }
+    }
+
+    /// Says that the connection is over. To be called once; every link is failed and detached by the muxer before.
+    public func ended(_ reason: ConnectionError) {
+        guard closeReason == nil else { return }
+        closeReason = reason
+        streamsBecameAvailable()
+        onStream = nil
+        let onClosed = self.onClosed
+        self.onClosed = nil
+        onClosed?(reason)
+    }
+
+    /// Says that the other side is now at `address`.
+    public func moved(to address: Multiaddr) {
+        remoteAddress = address
+    }
+}

@@ -1,0 +1,227 @@
+public import MartletRuntime
+public import MartletWire
+internal import Synchronization
+
+/// A stream as its muxer sees it: the end that lives on the loop, where `Stream` is the end that the user holds.
+///
+/// A muxer makes one for each stream, keeps it as long as the stream concerns it, and then calls `detach`. It hands in
+/// what comes from the other side by `deliver`, `deliverEnd`, `deliverReset` and `deliverStop`, and takes what goes
+/// there by `takeOutput`, when its connection was told that there is something and there is room for it. What the
+/// user wishes reaches the muxer as the four `stream…` methods of `Connection`, on the loop, many wishes by one wake-up.
+///
+/// All methods here are to be called on the loop. The class is `@unchecked Sendable` because the user's end, which may
+/// be on any thread, touches only `state`, under its lock, and the constants.
+public final class StreamLink: @unchecked Sendable {
+    /// The loop of the connection.
+    public let loop: EventLoop
+    /// The muxer's number for it.
+    public let id: UInt64
+    /// Whether this side opened it.
+    public let isOutbound: Bool
+    /// Called on the loop when something can be read, or the end or a failure has come: for a user who lives on the
+    /// loop, too, and reads by `Stream.readNow`.
+    var onReadable: (() -> Void)?
+    /// Called on the loop when more can be written after `Stream.writeNow` said `false`.
+    var onWritable: (() -> Void)?
+    /// The connection, until the muxer lets go of the stream.
+    public private(set) var connection: Connection?
+    /// What the muxer keeps with it.
+    public var attachment: AnyObject?
+    let state: Mutex<StreamState>
+    private var readTimer: LoopTimer?
+    private var writeTimer: LoopTimer?
+
+    /// How much may be queued for the muxer before a writer has to wait, and how far that must fall for it to go on.
+    static let highWaterMark = 256 << 10
+    static let lowWaterMark = 128 << 10
+    /// How much unread may pin the slabs it came in. A reader that is slower than that gets copies.
+    private static let unreadSlices = 128 << 10
+
+    /// A new stream of `connection`. The reader's credit is reported when there are `creditStep` bytes of it.
+    public init(connection: Connection, id: UInt64, isOutbound: Bool, creditStep: Int) {
+        self.connection = connection
+        self.id = id
+        self.isOutbound = isOutbound
+        loop = connection.loop
+        var state = StreamState()
+        state.creditStep = creditStep
+        self.state = Mutex(state)
+    }
+
+    // MARK: From the other side
+
+    /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
+    /// is large and the reader keeps up.
+    public func deliver(_ bytes: Bytes) {
+        let (reader, wakes) = state.withLock { state -> (StreamState.Waiter?, Bool) in
+            guard case .open = state.input else { return (nil, false) }
+            state.incoming.append(bytes, mayPin: state.incoming.count < Self.unreadSlices)
+            guard let reader = state.reader else { return (nil, false) }
+            guard state.incoming.count >= state.needed else { return (nil, state.prepay()) }
+            state.reader = nil
+            return (reader, false)
+        }
+        if wakes { wake() }
+        reader?.resume()
+        onReadable?()
+    }
+
+    /// The other side ends its direction: what was delivered can be read, then comes the end.
+    public func deliverEnd() {
+        endInput(.ended, drops: false)
+    }
+
+    /// The other side breaks off its direction: what was not yet read is dropped, and reading fails.
+    public func deliverReset(code: UInt64) {
+        endInput(.failed(.reset(code: code)), drops: true)
+    }
+
+    /// The other side wants no more of what is written here: what is queued is dropped, and writing fails.
+    public func deliverStop(code: UInt64) {
+        endOutput(.stopped(code: code))
+    }
+
+    /// The connection is over: writing fails at once, reading when what was delivered has been read.
+    public func fail(_ error: ConnectionError) {
+        endInput(.failed(.connection(error)), drops: false)
+        endOutput(.connection(error))
+    }
+
+    private func endInput(_ end: StreamState.Direction, drops: Bool) {
+        let reader = state.withLock { state -> StreamState.Waiter? in
+            guard case .open = state.input else { return nil }
+            state.input = end
+            if drops { state.incoming.removeAll() }
+            return state.reader.take()
+        }
+        reader?.resume()
+        onReadable?()
+    }
+
+    func endOutput(_ error: StreamError) {
+        let writer = state.withLock { state -> StreamState.Waiter? in
+            if case .failed = state.output { return nil }
+            if case .ended = state.output, state.endIsTaken { return nil }
+            state.output = .failed(error)
+            state.outgoing.removeAll()
+            return state.writer.take()
+        }
+        writer?.resume()
+        onWritable?()
+    }
+
+    // MARK: To the other side
+
+    /// What there is to send.
+    public struct Output: Sendable {
+        /// How many bytes are queued.
+        public var count: Int
+        /// Whether the direction ends behind them, and the end has not been taken.
+        public var ends: Bool
+
+        /// Whether there is nothing to do.
+        public var isEmpty: Bool { count == 0 && !ends }
+    }
+
+    /// What there is to send now.
+    public var output: Output {
+        state.withLock { $0.untaken }
+    }
+
+    /// Takes the next piece of output, at most `maximum` bytes, without a copy: they stay where they are as long as
+    /// the result is kept. Where `rest` is then empty and `ends`, the end is taken as well.
+    public func takeOutput(upTo maximum: Int) -> (bytes: Bytes, rest: Output) {
+        let (bytes, rest, writer) = state.withLock { state in
+            let bytes = state.outgoing.take(upTo: maximum)
+            let (rest, writer) = state.settleOutput()
+            return (bytes, rest, writer)
+        }
+        hasRoom(rest, for: writer)
+        return (bytes, rest)
+    }
+
+    /// Copies output to `buffer`, as much as there is and fits. Where `rest` is then empty and `ends`, the end is taken
+    /// as well.
+    public func takeOutput(into buffer: UnsafeMutableRawBufferPointer) -> (count: Int, rest: Output) {
+        // A lock's body may not see a pointer that is not `Sendable`; this one does not outlive the call.
+        let (start, size) = (UInt(bitPattern: buffer.baseAddress), buffer.count)
+        let (count, rest, writer) = state.withLock { state in
+            let target = UnsafeMutableRawPointer(bitPattern: start)
+            let count = state.outgoing.take(into: UnsafeMutableRawBufferPointer(start: target, count: size))
+            let (rest, writer) = state.settleOutput()
+            return (count, rest, writer)
+        }
+        hasRoom(rest, for: writer)
+        return (count, rest)
+    }
+
+    private func hasRoom(_ rest: Output, for writer: StreamState.Waiter?) {
+        writer?.resume()
+        if rest.count <= Self.lowWaterMark, let onWritable { loop.afterThis(onWritable) }
+    }
+
+    // MARK: Bookkeeping
+
+    /// Reports credit from now on when there are `step` bytes of it: half of a window that has grown.
+    public func setCreditStep(_ step: Int) {
+        state.withLock { $0.creditStep = step }
+    }
+
+    /// The muxer has nothing more to do with the stream. It hears nothing from it any more; what was delivered can
+    /// still be read.
+    public func detach() {
+        connection = nil
+        attachment = nil
+        readTimer = nil
+        writeTimer = nil
+    }
+
+    /// Sees to it that the loop looks at what is wished. From any thread.
+    func wake() {
+        loop.execute { [self] in pump() }
+    }
+
+    /// Tells the connection what the user has wished since it was last asked.
+    private func pump() {
+        var wishes: StreamState.Wishes = []
+        var credit = 0
+        var codes: (reset: UInt64, stop: UInt64) = (0, 0)
+        var timeouts: (read: Duration?, write: Duration?)
+        state.withLock { state in
+            state.isWakePlanned = false
+            wishes = state.wishes
+            state.wishes = []
+            credit = state.freed
+            state.freed = 0
+            codes = (state.resetCode, state.stopCode)
+            timeouts = (state.readTimeout, state.writeTimeout)
+        }
+        guard let connection else { return }
+        if wishes.contains(.reset) { return connection.streamReset(self, code: codes.reset) }
+        if wishes.contains(.deadlines) {
+            readTimer = timer(after: timeouts.read, label: "read deadline") { state in
+                state.readIsLate = true
+                return state.reader.take()
+            }
+            writeTimer = timer(after: timeouts.write, label: "write deadline") { state in
+                state.writeIsLate = true
+                return state.writer.take()
+            }
+        }
+        if credit > 0 { connection.streamFreed(self, credit: credit) }
+        if wishes.contains(.output) { connection.streamHasOutput(self) }
+        if wishes.contains(.stop) { connection.streamStopped(self, code: codes.stop) }
+    }
+
+    private func timer(
+        after timeout: Duration?, label: StaticString,
+        expire: @escaping @Sendable (inout StreamState) -> StreamState.Waiter?
+    ) -> LoopTimer? {
+        guard let timeout else { return nil }
+        let timer = LoopTimer(on: loop, label: label) { [weak self] in
+            self?.state.withLock { expire(&$0) }?.resume()
+        }
+        timer.arm(after: timeout)
+        return timer
+    }
+}

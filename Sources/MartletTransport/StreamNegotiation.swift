@@ -1,0 +1,67 @@
+internal import MartletWire
+internal import Synchronization
+
+// Agreeing on a protocol by the first bytes of each direction (multistream-select), without waiting.
+extension StreamLink {
+    /// The other side's header and its answer to `name` are to be read before anything else.
+    func expectAnswer(to name: String) {
+        state.withLock { $0.negotiation = .header(name) }
+    }
+
+    /// Reads what the other side says about the proposed protocol. Where it does not speak it, the stream is reset.
+    nonisolated(nonsending) func finishNegotiation() async throws(StreamError) {
+        do throws(StreamError) {
+            while true {
+                let (step, wakes) = try state.withLock { state throws(StreamError) in try state.negotiate() }
+                if wakes { wake() }
+                switch step {
+                case .message: return
+                case .needs(let count): try await waitForInput(atLeast: count)
+                case .end: throw .truncated
+                case .negotiationFirst: continue
+                }
+            }
+        } catch {
+            switch error {
+            case .cancelled, .timedOut, .busy: break
+            default: reset(code: 0)
+            }
+            throw error
+        }
+    }
+}
+
+extension StreamState {
+    /// One line of the answer. `message` where it was the last.
+    fileprivate mutating func negotiate() throws(StreamError) -> (StreamLink.Message, wakes: Bool) {
+        guard reader == nil else { throw .busy }
+        if case .done = negotiation { return (.message(Bytes()), false) }
+        let taken: (StreamLink.Message, wakes: Bool)
+        do throws(StreamError) {
+            taken = try takeMessage(upTo: Multistream.maximumLineSize)
+        } catch {
+            switch error {
+            case .messageTooLarge(let size): throw .negotiation(.lineTooLong(size))
+            case .malformedLength: throw .negotiation(.malformedLine)
+            default: throw error
+            }
+        }
+        guard case .message(let line) = taken.0 else { return taken }
+        guard line.last == UInt8(ascii: "\n") else { throw .negotiation(.malformedLine) }
+        let text = line.slice(0..<line.count - 1)
+        switch negotiation {
+        case .done: break
+        case .header(let name):
+            guard text == Bytes(utf8: Multistream.header) else { throw .negotiation(.wrongHeader) }
+            negotiation = .answer(name)
+        case .answer(let name):
+            guard text == Bytes(utf8: name) else {
+                guard text == Bytes(utf8: Multistream.notAvailable) else { throw .negotiation(.unexpectedAnswer) }
+                throw .protocolsNotSupported([name])
+            }
+            negotiation = .done
+        }
+        if case .done = negotiation { return (.message(line), taken.wakes) }
+        return (.negotiationFirst, taken.wakes)
+    }
+}

@@ -1,0 +1,112 @@
+internal import MartletWire
+
+/// What the two ends of a stream share, under the lock of its `StreamLink`.
+struct StreamState: ~Copyable {
+    /// Where a direction stands.
+    enum Direction {
+        case open
+        /// No more bytes come behind those in the queue.
+        case ended
+        /// Broken, for good. What is still in the queue can be read before the error is seen.
+        case failed(StreamError)
+    }
+
+    /// What the loop is to be told, beside credit.
+    struct Wishes: OptionSet {
+        var rawValue: UInt8
+        static let output = Wishes(rawValue: 1)
+        static let reset = Wishes(rawValue: 2)
+        static let stop = Wishes(rawValue: 4)
+        static let deadlines = Wishes(rawValue: 8)
+    }
+
+    /// How a protocol is still to be agreed on before the first byte is read.
+    enum Negotiation {
+        case done
+        /// The other side's header comes first.
+        case header(String)
+        /// Then its answer to the proposal.
+        case answer(String)
+    }
+
+    typealias Waiter = UnsafeContinuation<Void, Never>
+
+    // Reading.
+    var incoming = ChunkQueue()
+    var input = Direction.open
+    /// How many bytes at the front of `incoming` are paid for already: their credit went back before they were read.
+    var prepaid = 0
+    /// Credit that waits for the next message to the loop.
+    var freed = 0
+    /// How much credit is worth a message to the loop.
+    var creditStep = 128 << 10
+    var reader: Waiter?
+    /// How many bytes the reader waits for.
+    var needed = 1
+    var readIsCancelled = false
+    var readIsLate = false
+    var negotiation = Negotiation.done
+
+    // Writing.
+    var outgoing = ChunkQueue()
+    var output = Direction.open
+    /// Whether the loop knows that there is output, or an end, that it has not taken.
+    var isAnnounced = false
+    var endIsTaken = false
+    var writer: Waiter?
+    var writeIsCancelled = false
+    var writeIsLate = false
+
+    // Messages to the loop.
+    var wishes: Wishes = []
+    var resetCode: UInt64 = 0
+    var stopCode: UInt64 = 0
+    var readTimeout: Duration?
+    var writeTimeout: Duration?
+    var isWakePlanned = false
+
+    /// Whether the loop has to be woken for what is wished. It is asked once until the loop has looked.
+    mutating func wake(for wish: Wishes = []) -> Bool {
+        wishes.formUnion(wish)
+        guard !isWakePlanned else { return false }
+        isWakePlanned = true
+        return true
+    }
+
+    /// Counts `size` consumed bytes as credit. Whether the loop has to be woken for it.
+    mutating func free(_ size: Int) -> Bool {
+        let paid = min(prepaid, size)
+        prepaid -= paid
+        freed += size - paid
+        guard freed >= creditStep, case .open = input else { return false }
+        return wake()
+    }
+
+    /// Gives credit for what is in the queue already, for a reader that needs more than that to go on.
+    mutating func prepay() -> Bool {
+        let wakes = free(incoming.count)
+        prepaid = incoming.count
+        return wakes
+    }
+
+    /// What the loop has not taken of the output.
+    var untaken: StreamLink.Output {
+        switch output {
+        case .open: StreamLink.Output(count: outgoing.count, ends: false)
+        case .ended: StreamLink.Output(count: outgoing.count, ends: !endIsTaken)
+        case .failed: StreamLink.Output(count: 0, ends: false)
+        }
+    }
+
+    /// After the loop has taken output: what is left, and the writer that may go on.
+    mutating func settleOutput() -> (rest: StreamLink.Output, writer: Waiter?) {
+        var rest = untaken
+        if rest.count > 0 {
+            rest.ends = false
+        } else {
+            isAnnounced = false
+            if rest.ends { endIsTaken = true }
+        }
+        return (rest, outgoing.count <= StreamLink.lowWaterMark ? writer.take() : nil)
+    }
+}

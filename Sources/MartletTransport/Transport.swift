@@ -1,0 +1,102 @@
+public import MartletIdentity
+public import MartletRuntime
+
+/// A way to make connections: TCP with what upgrades it, QUIC, or one that comes from another room.
+///
+/// It belongs to a loop. What it hands out is authenticated and ready for streams.
+public protocol Transport: AnyObject {
+    /// Its name, as it stands in `ConnectionNature.transport`.
+    var name: String { get }
+
+    /// Whether `dial` can do anything with `address`.
+    func canDial(_ address: Multiaddr) -> Bool
+
+    /// Connects to `address` by `deadline`.
+    ///
+    /// Throws `wrongPeer` where another peer answers than `address` ends with (`/p2p/…`), or than `peer`, which counts
+    /// where the address names none.
+    nonisolated(nonsending) func dial(
+        _ address: Multiaddr, expecting peer: PeerID?, deadline: Instant
+    ) async throws(TransportError) -> Connection
+
+    /// Whether `listen` can do anything with `address`.
+    func canListen(on address: Multiaddr) -> Bool
+
+    /// Accepts connections at `address`, whose port may be 0 for any.
+    func listen(on address: Multiaddr, _ inbound: Inbound) throws(TransportError) -> TransportListener
+}
+
+/// Takes what comes to a listener.
+public struct Inbound {
+    /// Whether one who knocks from that address is let in. Asked before anything costs much.
+    public var admit: (Multiaddr) -> Bool
+    /// Takes a connection.
+    public var connected: (Connection) -> Void
+    /// Hears of one that was admitted and came to nothing.
+    public var failed: (Multiaddr, TransportError) -> Void
+
+    /// Takes connections by `connected`.
+    public init(
+        admit: @escaping (Multiaddr) -> Bool = { _ in true },
+        failed: @escaping (Multiaddr, TransportError) -> Void = { _, _ in },
+        connected: @escaping (Connection) -> Void
+    ) {
+        self.admit = admit
+        self.failed = failed
+        self.connected = connected
+    }
+}
+
+/// A place where a transport accepts connections, until it is closed.
+///
+/// The class is abstract: a transport makes its own kind.
+open class TransportListener {
+    /// Where it listens, with the port it was given.
+    public let address: Multiaddr
+
+    /// A listener at `address`, for subclasses.
+    public init(address: Multiaddr) {
+        self.address = address
+    }
+
+    /// Stops accepting. Connections that were handed out live on.
+    open func close() {
+        preconditionFailure("abstract")
+    }
+}
+
+/// Why no connection was made.
+public enum TransportError: Error, Hashable, Sendable {
+    /// A part of the way to a connection.
+    public enum Stage: String, Hashable, Sendable {
+        /// Looking up a name.
+        case lookUp
+        /// Connecting to an address.
+        case connect
+        /// Agreeing on what secures the connection.
+        case securityNegotiation
+        /// Proving who one is.
+        case handshake
+        /// Agreeing on what divides it into streams.
+        case muxerNegotiation
+    }
+
+    /// The transport can do nothing with the address.
+    case unsupportedAddress(Multiaddr)
+    /// The network said no.
+    case network(NetworkError)
+    /// The name could not be looked up.
+    case name(NameError)
+    /// It was not done by the deadline.
+    case timedOut(Stage)
+    /// Another peer answered than was dialled.
+    case wrongPeer(expected: PeerID, actual: PeerID)
+    /// The two sides have nothing in common, or one does not know how to ask.
+    case negotiation(MultistreamError)
+    /// The proof of who is there failed, and why.
+    case handshake(String)
+    /// The other side ended or broke the connection.
+    case ended(Stage)
+    /// The conversation was cancelled, or the transport was closed.
+    case cancelled
+}

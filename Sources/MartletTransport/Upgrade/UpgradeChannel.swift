@@ -1,0 +1,198 @@
+internal import MartletCrypto
+internal import MartletRuntime
+internal import MartletWire
+
+/// An ordered stream of bytes while it is being upgraded: read as straight-line code, by a deadline, within a bound.
+final class UpgradeChannel {
+    let stream: ByteStream
+    private let limits: UpgradeLimits
+    private let deadline: Instant
+    private let readable: Signal
+    private var timer: LoopTimer?
+    private var isLate = false
+    private var received = 0
+    /// How far the upgrade is.
+    private(set) var stage = TransportError.Stage.securityNegotiation
+    /// What came in and was not used yet.
+    private var input = Bytes()
+    /// Once there are keys: what came in, opened, and was not used yet.
+    private var opened = Bytes()
+    private var noise: NoiseTransport?
+
+    init(_ stream: ByteStream, limits: UpgradeLimits, deadline: Instant) {
+        self.stream = stream
+        self.limits = limits
+        self.deadline = deadline
+        let readable = Signal(on: stream.loop)
+        self.readable = readable
+        stream.onReadable = { readable.signal() }
+        timer = LoopTimer(on: stream.loop, label: "upgrade") { [weak self] in
+            self?.isLate = true
+            readable.signal()
+        }
+        enter(stage)
+    }
+
+    /// Begins `stage`, which has its own time within the whole.
+    func enter(_ stage: TransportError.Stage) {
+        self.stage = stage
+        timer?.arm(at: min(deadline, stream.loop.now + limits.stageTimeout))
+    }
+
+    /// Ends the upgrade: gives back the stream, and what came in behind it.
+    func finish() -> (input: Bytes, opened: Bytes) {
+        timer = nil
+        stream.onReadable = nil
+        return (input, opened)
+    }
+
+    func send(_ bytes: Bytes) {
+        stream.write(bytes)
+    }
+
+    // MARK: In the clear
+
+    /// The next message of a Noise handshake.
+    nonisolated(nonsending) func receiveFramed() async throws(TransportError) -> Bytes {
+        while true {
+            if input.count >= 2 {
+                let end = 2 + (Int(input[0]) << 8 | Int(input[1]))
+                if input.count >= end {
+                    defer { input = input.slice(end..<input.count) }
+                    return input.slice(2..<end)
+                }
+            }
+            try await fill()
+        }
+    }
+
+    private nonisolated(nonsending) func fill() async throws(TransportError) {
+        while true {
+            guard !isLate else { throw .timedOut(stage) }
+            guard received < limits.upgradeBytes else { throw .handshake("more than \(limits.upgradeBytes) bytes") }
+            var result = ReadResult.wouldBlock
+            let room = min(4096, limits.upgradeBytes - received)
+            var writer = Writer(capacity: input.count + room)
+            writer.bytes(input)
+            writer.append(upTo: room) { buffer in
+                result = stream.read(into: buffer)
+                if case .bytes(let count) = result { return count }
+                return 0
+            }
+            switch result {
+            case .bytes(let count):
+                received += count
+                input = writer.finish()
+                return
+            case .end: throw .ended(stage)
+            case .failed(let reason): throw .network(NetworkError(reason, "upgrade", stream.remoteAddress))
+            case .wouldBlock:
+                do {
+                    try await readable.wait()
+                } catch {
+                    throw .cancelled
+                }
+            }
+        }
+    }
+
+    // MARK: With keys
+
+    /// From here on everything is sealed.
+    func secure(by noise: NoiseTransport) {
+        self.noise = noise
+    }
+
+    private nonisolated(nonsending) func fillOpened(by noise: NoiseTransport) async throws(TransportError) {
+        let record = try await receiveFramed()
+        var writer = Writer(capacity: opened.count + record.count)
+        writer.bytes(opened)
+        do throws(NoiseError) {
+            try writer.append(upTo: record.count) { buffer throws(NoiseError) in
+                record.withUnsafeBytes { buffer.copyMemory(from: $0) }
+                return try noise.receiving.open(buffer)
+            }
+        } catch {
+            throw .handshake("\(error)")
+        }
+        opened = writer.finish()
+    }
+
+    // MARK: Agreeing on a protocol
+
+    /// Goes on, as a dialer that has begun, until a protocol is agreed on.
+    nonisolated(nonsending) func agree(_ dialer: consuming MultistreamDialer) async throws(TransportError) -> String {
+        while true {
+            var answer = Writer()
+            let used: Int
+            let progress: Multistream.Progress
+            do throws(MultistreamError) {
+                (used, progress) = try dialer.handle(pending.span, into: &answer)
+            } catch {
+                throw .negotiation(error)
+            }
+            try respond(answer.finish(), used: used)
+            if case .agreed(let name) = progress { return name }
+            try await fillPending()
+        }
+    }
+
+    /// Listens until one of `protocols` is agreed on.
+    nonisolated(nonsending) func agree(on protocols: [String]) async throws(TransportError) -> String {
+        var listener = MultistreamListener()
+        while true {
+            var answer = Writer()
+            let used: Int
+            let progress: Multistream.Progress
+            do throws(MultistreamError) {
+                (used, progress) = try listener.handle(pending.span, into: &answer, all: protocols) {
+                    protocols.contains($0)
+                }
+            } catch {
+                throw .negotiation(error)
+            }
+            try respond(answer.finish(), used: used)
+            if case .agreed(let name) = progress { return name }
+            try await fillPending()
+        }
+    }
+
+    private var pending: Bytes { noise == nil ? input : opened }
+
+    private nonisolated(nonsending) func fillPending() async throws(TransportError) {
+        if let noise { try await fillOpened(by: noise) } else { try await fill() }
+    }
+
+    private func respond(_ answer: Bytes, used: Int) throws(TransportError) {
+        if noise == nil {
+            input = input.slice(used..<input.count)
+        } else {
+            opened = opened.slice(used..<opened.count)
+        }
+        if !answer.isEmpty { try sendSealed(answer) }
+    }
+
+    /// Sends `bytes`, sealed where there are keys.
+    func sendSealed(_ bytes: Bytes) throws(TransportError) {
+        guard let noise else { return send(bytes) }
+        do throws(NoiseError) {
+            send(try noise.sending.record(bytes))
+        } catch {
+            throw .handshake("\(error)")
+        }
+    }
+}
+
+extension NoiseCipher {
+    /// `bytes` as a record of libp2p's noise: its length, then the message.
+    func record(_ bytes: Bytes) throws(NoiseError) -> Bytes {
+        let size = bytes.count + Self.tagSize
+        var writer = Writer(capacity: 2 + size)
+        writer.integer(UInt16(size))
+        try writer.append(count: size) { buffer throws(NoiseError) in
+            bytes.withUnsafeBytes { buffer.copyMemory(from: $0) }
+            try seal(buffer)
+        }
+        return writer.finish()
+    }
+}

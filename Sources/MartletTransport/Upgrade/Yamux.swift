@@ -1,0 +1,510 @@
+internal import MartletRuntime
+internal import MartletWire
+
+/// What a Yamux machine needs of each stream's owner.
+protocol YamuxUser: AnyObject {
+    /// Takes bytes that came in, which may be a slice of a larger slab.
+    func deliver(_ bytes: Bytes)
+    /// The other side has ended its direction.
+    func deliverEnd()
+    /// The other side has broken off the stream.
+    func deliverBreak(code: UInt64)
+    /// Gives output, as much as there is and fits, and says what is left.
+    func takeOutput(into buffer: UnsafeMutableRawBufferPointer) -> (count: Int, rest: StreamLink.Output)
+    /// What there is to send.
+    var output: StreamLink.Output { get }
+    /// Credit is to be reported in steps of so many bytes from now on.
+    func setCreditStep(_ step: Int)
+    /// The stream concerns the machine no longer.
+    func detach()
+}
+
+/// Yamux, which carries many streams on one ordered stream of bytes (hashicorp/yamux, spec.md; `/yamux/1.0.0`): a
+/// machine.
+///
+/// In: `handle`, and what users wish: `open`, `hasOutput`, `freed`, `reset`, `stop`, `farewell`. Out: `transmit` until it
+/// gives nothing, `takeEvents`, and `deadline`, at which `handleTimeout` is to be called. All that is delivered to a
+/// user goes there at once; the user must not call back into the machine from there.
+///
+/// A window grows when half of it is used up within a few round trips: then it, and not the path, sets the pace.
+final class Yamux<User: YamuxUser> {
+    /// The window that every stream has in the beginning, by the specification.
+    static var initialWindow: Int { 256 << 10 }
+    /// How much one stream may send before it is the next one's turn, while others have something to send as well.
+    static var quantum: Int { 16 << 10 }
+    /// What is left of a buffer is used where it has room for two headers and some data.
+    static var smallestPiece: Int { 512 }
+    /// A window grows when half of it is used up in less than so many round trips.
+    static var growthRoundTrips: Int { 4 }
+
+    /// A stream.
+    final class Entry {
+        let id: UInt32
+        let user: User
+        /// How much may be sent.
+        var sendWindow = Yamux.initialWindow
+        /// How much may come in.
+        var receiveWindow = Yamux.initialWindow
+        /// How much may come in when all of it has been consumed.
+        var window = Yamux.initialWindow
+        /// What was consumed and not yet told to the other side.
+        var credit = 0
+        /// When the other side was last told.
+        var creditTime: Instant
+        /// The flags that the next frame carries: it opens or acknowledges the stream.
+        var opening: YamuxHeader.Flags
+        var isAcknowledged: Bool
+        var isEndSent = false
+        var isEndReceived = false
+        var isDiscarding = false
+        /// Whether it stands in `ready`.
+        var isReady = false
+        /// Whether it has left the table.
+        var isOver = false
+
+        init(id: UInt32, user: User, opening: YamuxHeader.Flags, now: Instant) {
+            self.id = id
+            self.user = user
+            self.opening = opening
+            creditTime = now
+            isAcknowledged = opening == .ack
+        }
+    }
+
+    /// What has happened that the owner may want to know of.
+    struct Events {
+        /// A stream has ended or was acknowledged, so that another may be opened.
+        var streamsAvailable = false
+        /// The other side is about to go, and says why.
+        var farewell: UInt32?
+    }
+
+    let limits: YamuxLimits
+    private(set) var counters = YamuxCounters()
+    /// The time from a ping to its answer, smoothed.
+    private(set) var roundTripTime: Duration?
+    /// Bytes of streams so far.
+    private(set) var bytesReceived: UInt64 = 0
+    private(set) var bytesSent: UInt64 = 0
+
+    // Streams.
+    private var entries: [UInt32: Entry] = [:]
+    private var lastEntry: Entry?
+    private let firstID: UInt32
+    private var nextID: UInt32
+    private var highestInbound: UInt32 = 0
+    private(set) var inboundCount = 0
+    private(set) var outboundCount = 0
+    private var unacknowledged = 0
+    private var grown = 0
+    private var events = Events()
+    private var peerIsLeaving = false
+    private var farewells = 0
+
+    // Output.
+    /// How many frames in `control` answer the other side.
+    private var answers = 0
+    private var control: FIFO<YamuxHeader> = FIFO()
+    private var ready: FIFO<Entry> = FIFO()
+    private var unannounced: FIFO<(due: Instant, entry: Entry)> = FIFO()
+    private var lingering: FIFO<(due: Instant, entry: Entry)> = FIFO()
+
+    // Input.
+    private var header = InlineArray<12, UInt8>(repeating: 0)
+    private var headerCount = 0
+    private var bodyRest = 0
+    private var bodyEntry: Entry?
+    private var bodyEnds = false
+
+    // Pings.
+    private var pingValue: UInt32 = 0
+    private var pingSent: Instant?
+    private var nextPing: Instant
+    private var pingSecond = Instant.start
+    private var pingsInSecond = 0
+
+    /// One side of a connection; the one that dialled is the client. The first ping goes out at once.
+    init(isClient: Bool, limits: YamuxLimits, now: Instant) {
+        self.limits = limits
+        firstID = isClient ? 1 : 2
+        nextID = firstID
+        nextPing = now
+    }
+
+    // MARK: What users wish
+
+    /// Why no stream can be opened.
+    enum OpenError: Error {
+        case tooMany
+        case noMore
+    }
+
+    /// Opens a stream for the user that `make` makes with its number.
+    func open(at now: Instant, _ make: (UInt32) -> User) throws(OpenError) -> User {
+        guard !peerIsLeaving, nextID < UInt32.max - 1 else { throw .noMore }
+        guard outboundCount < limits.outboundStreams, unacknowledged < limits.unacknowledgedStreams else {
+            throw .tooMany
+        }
+        let entry = Entry(id: nextID, user: make(nextID), opening: .syn, now: now)
+        nextID += 2
+        entries[entry.id] = entry
+        outboundCount += 1
+        unacknowledged += 1
+        unannounced.append((now + limits.announcementDelay, entry))
+        return entry.user
+    }
+
+    /// The user of stream `id` has output, or wants to end it.
+    func hasOutput(_ id: UInt32) {
+        if let entry = find(id) { makeReady(entry) }
+    }
+
+    /// The user of stream `id` has consumed `credit` more bytes.
+    func freed(_ id: UInt32, credit: Int, at now: Instant) {
+        guard let entry = find(id), !entry.isEndReceived, !entry.isDiscarding else { return }
+        entry.credit += credit
+        guard entry.credit >= entry.window / 2 else { return }
+        grow(entry, at: now)
+        makeReady(entry)
+    }
+
+    /// Breaks off stream `id`.
+    func reset(_ id: UInt32, code: UInt64) {
+        guard let entry = find(id) else { return }
+        // A stream that the other side has not heard of needs no farewell.
+        if !entry.opening.contains(.syn) {
+            let code = UInt32(clamping: code)
+            control.append(YamuxHeader(.windowUpdate, [.rst, entry.opening], stream: id, length: code))
+        }
+        remove(entry)
+    }
+
+    /// Nothing more is wanted of what comes in on stream `id`.
+    func stop(_ id: UInt32, at now: Instant) {
+        guard let entry = find(id), !entry.isDiscarding else { return }
+        entry.isDiscarding = true
+        lingering.append((now + limits.lingerTime, entry))
+    }
+
+    /// Tells the other side that this one is about to go.
+    func farewell(code: UInt32) {
+        control.append(YamuxHeader(.goAway, length: code))
+    }
+
+    /// Takes all streams out; what they were is given to `body`, in the order of their numbers.
+    func removeAll(_ body: (User) -> Void) {
+        for entry in entries.values.sorted(by: { $0.id < $1.id }) {
+            body(entry.user)
+            remove(entry)
+        }
+    }
+
+    /// What has happened since the last time.
+    func takeEvents() -> Events {
+        defer { events = Events() }
+        return events
+    }
+
+    private func find(_ id: UInt32) -> Entry? {
+        if let lastEntry, lastEntry.id == id { return lastEntry }
+        guard let entry = entries[id] else { return nil }
+        lastEntry = entry
+        return entry
+    }
+
+    private func isInbound(_ id: UInt32) -> Bool { (id ^ firstID) & 1 == 1 }
+
+    private func makeReady(_ entry: Entry) {
+        guard !entry.isReady else { return }
+        entry.isReady = true
+        ready.append(entry)
+    }
+
+    private func remove(_ entry: Entry) {
+        guard !entry.isOver else { return }
+        entry.isOver = true
+        entries[entry.id] = nil
+        if lastEntry === entry { lastEntry = nil }
+        grown -= entry.window - Self.initialWindow
+        if isInbound(entry.id) { inboundCount -= 1 } else { outboundCount -= 1 }
+        if !entry.isAcknowledged { acknowledge(entry) }
+        events.streamsAvailable = true
+        entry.user.detach()
+    }
+
+    private func acknowledge(_ entry: Entry) {
+        guard !entry.isAcknowledged else { return }
+        entry.isAcknowledged = true
+        unacknowledged -= 1
+        events.streamsAvailable = true
+    }
+
+    /// Doubles the window where it was the bottleneck and the budget has room.
+    private func grow(_ entry: Entry, at now: Instant) {
+        defer { entry.creditTime = now }
+        guard let roundTripTime, now - entry.creditTime < roundTripTime * Self.growthRoundTrips else { return }
+        let more = min(entry.window, limits.streamWindow - entry.window, limits.windowBudget - grown)
+        guard more > 0 else { return }
+        grown += more
+        entry.window += more
+        entry.credit += more
+        entry.user.setCreditStep(entry.window / 2)
+    }
+
+    // MARK: Time
+
+    /// When `handleTimeout` is to be called.
+    var deadline: Instant {
+        var deadline = pingSent.map { $0 + limits.pingTimeout } ?? nextPing
+        if let first = unannounced.first { deadline = min(deadline, first.due) }
+        if let first = lingering.first { deadline = min(deadline, first.due) }
+        return deadline
+    }
+
+    /// Does what is due.
+    func handleTimeout(at now: Instant) throws(YamuxError) {
+        if let sent = pingSent {
+            if now >= sent + limits.pingTimeout { throw .unanswered }
+        } else if now >= nextPing {
+            pingValue &+= 1
+            pingSent = now
+            control.append(YamuxHeader(.ping, .syn, length: pingValue))
+        }
+        while let first = unannounced.first, first.due <= now || first.entry.isOver || first.entry.opening.isEmpty {
+            _ = unannounced.popFirst()
+            if !first.entry.isOver, !first.entry.opening.isEmpty { makeReady(first.entry) }
+        }
+        while let first = lingering.first, first.due <= now || first.entry.isOver {
+            _ = lingering.popFirst()
+            // A user that still writes may do so for as long as it likes.
+            if !first.entry.isOver, first.entry.isEndSent { reset(first.entry.id, code: 0) }
+        }
+    }
+}
+
+// MARK: - Input
+
+extension Yamux {
+    /// Handles bytes of the connection, cut anywhere. Streams that the other side opens are `accept`ed, or refused
+    /// where that gives `nil`.
+    func handle(_ bytes: Bytes, at now: Instant, accept: (UInt32) -> User?) throws(YamuxError) {
+        var position = 0
+        while position < bytes.count {
+            if bodyRest > 0 {
+                let size = min(bodyRest, bytes.count - position)
+                bodyRest -= size
+                if let entry = bodyEntry {
+                    if !entry.isOver, !entry.isDiscarding {
+                        entry.user.deliver(bytes.slice(position..<position + size))
+                    }
+                    if bodyRest == 0 { endBody(entry) }
+                }
+                position += size
+            } else if headerCount == 0, bytes.count - position >= YamuxHeader.size {
+                let header = try bytes.withUnsafeBytes { bytes throws(YamuxError) in
+                    try YamuxHeader(reading: bytes.baseAddress.unsafelyUnwrapped + position)
+                }
+                position += YamuxHeader.size
+                try handle(header, at: now, accept)
+            } else {
+                header[headerCount] = bytes[position]
+                headerCount += 1
+                position += 1
+                guard headerCount == YamuxHeader.size else { continue }
+                headerCount = 0
+                let whole = try header.span.bytes.withUnsafeBytes { bytes throws(YamuxError) in
+                    try YamuxHeader(reading: bytes.baseAddress.unsafelyUnwrapped)
+                }
+                try handle(whole, at: now, accept)
+            }
+        }
+        guard answers <= limits.waitingAnswers else { throw .tooManyAnswers }
+    }
+
+    private func handle(_ header: YamuxHeader, at now: Instant, _ accept: (UInt32) -> User?) throws(YamuxError) {
+        switch header.kind {
+        case .data, .windowUpdate:
+            guard header.stream != 0 else { throw .wrongStream(0) }
+            try handleStream(header, at: now, accept)
+        case .ping:
+            guard header.stream == 0 else { throw .wrongStream(header.stream) }
+            try handlePing(header, at: now)
+        case .goAway:
+            guard header.stream == 0 else { throw .wrongStream(header.stream) }
+            farewells += 1
+            guard farewells <= limits.farewells else { throw .tooManyFarewells }
+            if farewells > 1 { counters.repeatedFarewells += 1 }
+            peerIsLeaving = true
+            events.farewell = header.length
+        }
+    }
+
+    private func handleStream(
+        _ header: YamuxHeader, at now: Instant, _ accept: (UInt32) -> User?
+    ) throws(YamuxError) {
+        if header.flags.contains(.syn) { try handleOpening(header, at: now, accept) }
+        guard let entry = find(header.stream) else { return try handleLate(header) }
+        if header.flags.contains(.ack) { acknowledge(entry) }
+        if header.flags.contains(.rst) {
+            if header.kind == .data { bodyEntry = nil; bodyRest = Int(header.length) }
+            entry.user.deliverBreak(code: header.kind == .windowUpdate ? UInt64(header.length) : 0)
+            return remove(entry)
+        }
+        switch header.kind {
+        case .windowUpdate:
+            entry.sendWindow += Int(header.length)
+            guard entry.sendWindow <= Int(UInt32.max) else { throw .windowOverflow(stream: entry.id) }
+            if header.length > 0, !entry.user.output.isEmpty { makeReady(entry) }
+            if header.flags.contains(.fin) { end(entry) }
+        default:
+            guard header.length == 0 || !entry.isEndReceived else { throw .dataAfterEnd(entry.id) }
+            guard header.length <= entry.receiveWindow else {
+                throw .windowExceeded(
+                    stream: entry.id, size: header.length, window: UInt32(entry.receiveWindow))
+            }
+            entry.receiveWindow -= Int(header.length)
+            bytesReceived += UInt64(header.length)
+            bodyEntry = entry
+            bodyRest = Int(header.length)
+            bodyEnds = header.flags.contains(.fin)
+            if bodyRest == 0 { endBody(entry) }
+        }
+    }
+
+    private func handleOpening(
+        _ header: YamuxHeader, at now: Instant, _ accept: (UInt32) -> User?
+    ) throws(YamuxError) {
+        let id = header.stream
+        guard isInbound(id), entries[id] == nil else { throw .wrongNumber(id) }
+        highestInbound = max(highestInbound, id)
+        guard inboundCount < limits.inboundStreams, let user = accept(id) else {
+            counters.refusedStreams += 1
+            return answer(YamuxHeader(.windowUpdate, .rst, stream: id))
+        }
+        let entry = Entry(id: id, user: user, opening: .ack, now: now)
+        entries[id] = entry
+        inboundCount += 1
+        unannounced.append((now + limits.announcementDelay, entry))
+    }
+
+    /// A frame of a stream that is over, or was refused: what it carries is passed over.
+    private func handleLate(_ header: YamuxHeader) throws(YamuxError) {
+        let existed = isInbound(header.stream) ? header.stream <= highestInbound : header.stream < nextID
+        guard existed else { throw .neverOpened(header.stream) }
+        counters.lateFrames += 1
+        guard header.kind == .data else { return }
+        guard header.length <= limits.streamWindow else {
+            throw .windowExceeded(stream: header.stream, size: header.length, window: UInt32(limits.streamWindow))
+        }
+        bodyEntry = nil
+        bodyRest = Int(header.length)
+    }
+
+    private func endBody(_ entry: Entry) {
+        bodyEntry = nil
+        if bodyEnds { end(entry) }
+    }
+
+    private func end(_ entry: Entry) {
+        guard !entry.isEndReceived, !entry.isOver else { return }
+        entry.isEndReceived = true
+        entry.user.deliverEnd()
+        if entry.isEndSent { remove(entry) }
+    }
+
+    private func handlePing(_ header: YamuxHeader, at now: Instant) throws(YamuxError) {
+        if header.flags.contains(.ack) {
+            guard let sent = pingSent, header.length == pingValue else { return counters.strayAnswers += 1 }
+            let sample = now - sent
+            roundTripTime = roundTripTime.map { ($0 * 7 + sample) / 8 } ?? sample
+            pingSent = nil
+            nextPing = now + limits.pingInterval
+        } else {
+            if now >= pingSecond + .seconds(1) { (pingSecond, pingsInSecond) = (now, 0) }
+            pingsInSecond += 1
+            guard pingsInSecond <= limits.pingsPerSecond else { throw .tooManyPings }
+            answer(YamuxHeader(.ping, .ack, length: header.length))
+        }
+    }
+
+    private func answer(_ header: YamuxHeader) {
+        answers += 1
+        control.append(header)
+    }
+}
+
+// MARK: - Output
+
+extension Yamux {
+    /// Whether `transmit` would give anything.
+    var hasOutput: Bool { !control.isEmpty || !ready.isEmpty }
+
+    /// Writes as many frames as there are and fit to `buffer`, which must have room for `smallestPiece` bytes, and says
+    /// how many bytes that were.
+    func transmit(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        precondition(buffer.count >= Self.smallestPiece, "no room")
+        var filled = 0
+        while buffer.count - filled >= YamuxHeader.size {
+            guard let header = control.popFirst() else { break }
+            header.write(to: buffer.baseAddress.unsafelyUnwrapped + filled)
+            filled += YamuxHeader.size
+        }
+        if control.isEmpty { answers = 0 }
+        // Behind the first, a piece goes into the next buffer rather than into a rest of this one that is hardly worth
+        // its header.
+        while filled == 0 || buffer.count - filled >= Self.smallestPiece, let entry = ready.popFirst() {
+            entry.isReady = false
+            guard !entry.isOver else { continue }
+            filled += transmit(entry, into: UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
+        }
+        return filled
+    }
+
+    /// Writes what one stream has to say, within its turn, and puts it at the end of the line where it has more.
+    private func transmit(_ entry: Entry, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        var filled = 0
+        if entry.credit >= entry.window / 2, !entry.isEndReceived {
+            write(YamuxHeader(.windowUpdate, entry.opening, stream: entry.id, length: UInt32(entry.credit)), buffer)
+            entry.receiveWindow += entry.credit
+            entry.credit = 0
+            entry.opening = []
+            filled = YamuxHeader.size
+        }
+        let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
+        filled += transmitData(entry, into: rest)
+        if !entry.opening.isEmpty, !entry.isOver {
+            // It has nothing to send, or may not: the opening goes out by itself.
+            write(YamuxHeader(.windowUpdate, entry.opening, stream: entry.id), buffer)
+            entry.opening = []
+            filled = YamuxHeader.size
+        }
+        return filled
+    }
+
+    private func transmitData(_ entry: Entry, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        guard !entry.isEndSent else { return 0 }
+        let turn = ready.isEmpty ? buffer.count : Self.quantum + YamuxHeader.size
+        let room = min(buffer.count, turn, entry.sendWindow + YamuxHeader.size)
+        let body = UnsafeMutableRawBufferPointer(rebasing: buffer[YamuxHeader.size..<max(room, YamuxHeader.size)])
+        let (count, rest) = entry.user.takeOutput(into: body)
+        guard count > 0 || rest.ends else { return 0 }
+        var flags = entry.opening
+        if rest.ends { flags.insert(.fin) }
+        write(YamuxHeader(.data, flags, stream: entry.id, length: UInt32(count)), buffer)
+        entry.opening = []
+        entry.sendWindow -= count
+        bytesSent += UInt64(count)
+        if rest.ends {
+            entry.isEndSent = true
+            if entry.isEndReceived { remove(entry) }
+        } else if rest.count > 0, entry.sendWindow > 0 {
+            makeReady(entry)
+        }
+        return YamuxHeader.size + count
+    }
+
+    @inline(__always)
+    private func write(_ header: YamuxHeader, _ buffer: UnsafeMutableRawBufferPointer) {
+        header.write(to: buffer.baseAddress.unsafelyUnwrapped)
+    }
+}

@@ -1,0 +1,323 @@
+internal import MartletCrypto
+internal import MartletIdentity
+internal import MartletRuntime
+internal import MartletWire
+
+/// A connection over an ordered stream of bytes: sealed by Noise, divided by Yamux.
+///
+/// What comes in is read to shared memory, opened where it stands and parsed where it stands. What goes out is pulled
+/// from the streams into a record with room for its length and tag, and sealed where it stands: once per turn, or when
+/// there is room again.
+final class YamuxConnection: Connection {
+    private let stream: ByteStream
+    private let noise: NoiseTransport
+    private let yamux: Yamux<StreamLink>
+    private let limits: UpgradeLimits
+    private let buffers: ConnectionBuffers
+    private var timer: LoopTimer?
+    private var isFlushPlanned = false
+    private var isBlocked = false
+    private var isOver = false
+    private var opened: UInt64 = 0
+    private var accepted: UInt64 = 0
+    private var newcomers: [StreamLink] = []
+    /// The beginning of a record whose rest has not come.
+    private var rest: (slab: Slab, start: Int, end: Int)?
+    private var farewell: UInt32?
+
+    /// The longest record, with its length.
+    private static let maximumRecord = 2 + NoiseCipher.maximumMessageSize
+
+    init(
+        _ stream: ByteStream, noise: NoiseTransport, remotePublicKey: PublicKey, localAddress: Multiaddr,
+        remoteAddress: Multiaddr, nature: ConnectionNature, limits: UpgradeLimits, buffers: ConnectionBuffers
+    ) {
+        self.stream = stream
+        self.noise = noise
+        self.limits = limits
+        self.buffers = buffers
+        yamux = Yamux(isClient: nature.direction == .outbound, limits: limits.yamux, now: stream.loop.now)
+        super.init(
+            loop: stream.loop, remotePublicKey: remotePublicKey, localAddress: localAddress,
+            remoteAddress: remoteAddress, nature: nature)
+    }
+
+    /// Takes over the stream, and what has already come: `opened`, and behind it `input`, which is still sealed.
+    func begin(opened: Bytes, input: Bytes) {
+        timer = LoopTimer(on: loop, label: "yamux") { [weak self] in self?.timeout() }
+        stream.onReadable = { self.readable() }
+        stream.onWritable = { self.writable() }
+        if !input.isEmpty {
+            let copy = Slab.make(capacity: input.count)
+            input.withUnsafeBytes { copy.base.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count) }
+            rest = (copy, 0, input.count)
+        }
+        // The taker of streams is not there yet.
+        loop.afterThis { [self] in
+            if !opened.isEmpty { handle(opened) }
+            if let (slab, start, end) = rest { rest = openRecords(in: slab, from: start, to: end) }
+            settle()
+            stream.readLater()
+        }
+    }
+
+    // MARK: Input
+
+    private func readable() {
+        var budget = limits.bytesPerTurn
+        while !isOver {
+            guard budget > 0 else {
+                stream.readLater()
+                break
+            }
+            let (slab, start, end) = roomToRead()
+            let result = stream.read(
+                into: UnsafeMutableRawBufferPointer(start: slab.base + end, count: slab.size - end))
+            switch result {
+            case .bytes(let count):
+                budget -= count
+                if start == end || rest?.slab === slab { buffers.incoming.fill(upTo: end + count) }
+                rest = openRecords(in: slab, from: start, to: end + count)
+                continue
+            case .wouldBlock:
+                keepRest()
+            case .end:
+                isOver ? () : fail(.closedByPeer(code: UInt64(farewell ?? 0)))
+            case .failed(let reason):
+                fail(.network(reason))
+            }
+            break
+        }
+        settle()
+    }
+
+    /// Where to read to, and where what is there of a record begins.
+    private func roomToRead() -> (slab: Slab, start: Int, end: Int) {
+        guard let rest else {
+            let (slab, start) = buffers.incoming.room(Self.maximumRecord)
+            return (slab, start, start)
+        }
+        let incoming = buffers.incoming
+        if incoming.continues(rest.slab, from: rest.start, to: rest.end, room: Self.maximumRecord) { return rest }
+        let count = rest.end - rest.start
+        let (slab, start) = incoming.room(Self.maximumRecord)
+        (slab.base + start).copyMemory(from: rest.slab.base + rest.start, byteCount: count)
+        self.rest = (slab, start, start + count)
+        incoming.fill(upTo: start + count)
+        return (slab, start, start + count)
+    }
+
+    /// Keeps the beginning of a record apart, so that it doesn't hold shared memory while nothing comes.
+    private func keepRest() {
+        guard let rest, rest.slab.size > 2 * (rest.end - rest.start) else { return }
+        let count = rest.end - rest.start
+        let slab = Slab.make(capacity: count)
+        slab.base.copyMemory(from: rest.slab.base + rest.start, byteCount: count)
+        self.rest = (slab, 0, count)
+    }
+
+    /// Opens and handles the records that are there as a whole; gives what is left.
+    private func openRecords(in slab: Slab, from first: Int, to end: Int) -> (slab: Slab, start: Int, end: Int)? {
+        var start = first
+        while end - start >= 2, !isOver {
+            let size = Int(UInt16(bigEndian: slab.base.loadUnaligned(fromByteOffset: start, as: UInt16.self)))
+            guard end - start >= 2 + size else { break }
+            let plain: Int
+            do throws(NoiseError) {
+                plain = try noise.receiving.open(
+                    UnsafeMutableRawBufferPointer(start: slab.base + start + 2, count: size))
+            } catch {
+                fail(.violation(layer: Upgrader.noiseName, detail: "\(error)"))
+                return nil
+            }
+            if plain > 0 { handle(Bytes(slab: slab, offset: start + 2, count: plain)) }
+            start += 2 + size
+        }
+        return start < end && !isOver ? (slab, start, end) : nil
+    }
+
+    private func handle(_ plain: Bytes) {
+        do throws(YamuxError) {
+            try yamux.handle(plain, at: loop.now) { id in
+                let link = StreamLink(
+                    connection: self, id: UInt64(id), isOutbound: false,
+                    creditStep: Yamux<StreamLink>.initialWindow / 2)
+                newcomers.append(link)
+                return link
+            }
+        } catch {
+            violated(error)
+        }
+    }
+
+    private func violated(_ error: YamuxError) {
+        guard error != .unanswered else { return fail(.unanswered) }
+        yamux.farewell(code: 1)
+        flush()
+        fail(.violation(layer: Upgrader.yamuxName, detail: "\(error)"))
+    }
+
+    /// After input: hands out new streams, and sees to it that answers go out.
+    private func settle() {
+        if !newcomers.isEmpty {
+            let links = newcomers
+            newcomers = []
+            for link in links where !isOver || link.connection != nil {
+                accepted += 1
+                accepted(link)
+            }
+        }
+        guard !isOver else { return }
+        let events = yamux.takeEvents()
+        if let code = events.farewell {
+            farewell = code
+            // The other side goes on with what is open where nothing is wrong.
+            if code != 0 { return fail(.closedByPeer(code: UInt64(code))) }
+        }
+        if events.streamsAvailable { streamsBecameAvailable() }
+        flushLater()
+    }
+
+    // MARK: Output
+
+    private func flushLater() {
+        guard !isOver, !isFlushPlanned else { return }
+        isFlushPlanned = true
+        loop.afterThis { [self] in
+            isFlushPlanned = false
+            flush()
+        }
+    }
+
+    private func writable() {
+        isBlocked = false
+        if let failure = stream.failure { fail(.network(failure)) } else { flush() }
+    }
+
+    private func flush() {
+        while !isOver, !isBlocked, yamux.hasOutput, sendRecord() {}
+        if !isOver { armTimer() }
+    }
+
+    /// Sends one record, where there is anything to put in it.
+    private func sendRecord() -> Bool {
+        let size = limits.recordSize
+        let (slab, start) = buffers.outgoing.room(2 + size + NoiseCipher.tagSize)
+        let record = slab.base + start
+        let count = yamux.transmit(into: UnsafeMutableRawBufferPointer(start: record + 2, count: size))
+        guard count > 0 else { return false }
+        let sealed = count + NoiseCipher.tagSize
+        record.storeBytes(of: UInt16(sealed).bigEndian, as: UInt16.self)
+        do throws(NoiseError) {
+            try noise.sending.seal(UnsafeMutableRawBufferPointer(start: record + 2, count: sealed))
+        } catch {
+            fail(.violation(layer: Upgrader.noiseName, detail: "\(error)"))
+            return false
+        }
+        buffers.outgoing.fill(upTo: start + 2 + sealed)
+        isBlocked = !stream.write(Bytes(slab: slab, offset: start, count: 2 + sealed))
+        return true
+    }
+
+    // MARK: Time
+
+    private func armTimer() {
+        let deadline = yamux.deadline
+        if timer?.deadline != deadline { timer?.arm(at: deadline) }
+    }
+
+    private func timeout() {
+        do throws(YamuxError) {
+            try yamux.handleTimeout(at: loop.now)
+        } catch {
+            return violated(error)
+        }
+        flush()
+    }
+
+    // MARK: The end
+
+    private func fail(_ reason: ConnectionError) {
+        end(reason) { $0.close() }
+    }
+
+    private func end(_ reason: ConnectionError, _ farewell: (ByteStream) -> Void) {
+        guard !isOver else { return }
+        isOver = true
+        timer = nil
+        rest = nil
+        yamux.removeAll { $0.fail(reason) }
+        stream.onReadable = nil
+        stream.onWritable = nil
+        farewell(stream)
+        ended(reason)
+    }
+
+    override func close(code: UInt64) {
+        guard !isOver else { return }
+        yamux.farewell(code: UInt32(clamping: code))
+        flush()
+        end(.closed(code: code)) { $0.close() }
+    }
+
+    override func abort() {
+        end(.closed(code: 0)) { $0.reset() }
+    }
+
+    // MARK: Streams
+
+    override func openStream() throws(ConnectionError) -> Stream {
+        if let closeReason { throw closeReason }
+        let link: StreamLink
+        do {
+            link = try yamux.open(at: loop.now) { id in
+                StreamLink(
+                    connection: self, id: UInt64(id), isOutbound: true,
+                    creditStep: Yamux<StreamLink>.initialWindow / 2)
+            }
+        } catch {
+            throw error == .tooMany ? .tooManyStreams : .noMoreStreams
+        }
+        opened += 1
+        armTimer()
+        return Stream(link)
+    }
+
+    override func streamHasOutput(_ link: StreamLink) {
+        yamux.hasOutput(UInt32(link.id))
+        flushLater()
+    }
+
+    override func streamFreed(_ link: StreamLink, credit: Int) {
+        yamux.freed(UInt32(link.id), credit: credit, at: loop.now)
+        flushLater()
+    }
+
+    override func streamReset(_ link: StreamLink, code: UInt64) {
+        yamux.reset(UInt32(link.id), code: code)
+        flushLater()
+    }
+
+    override func streamStopped(_ link: StreamLink, code: UInt64) {
+        yamux.stop(UInt32(link.id), at: loop.now)
+        armTimer()
+    }
+
+    override var statistics: ConnectionStatistics {
+        var statistics = ConnectionStatistics()
+        statistics.bytesReceived = yamux.bytesReceived
+        statistics.bytesSent = yamux.bytesSent
+        statistics.streamsAccepted = accepted
+        statistics.streamsOpened = opened
+        statistics.openStreams = yamux.inboundCount + yamux.outboundCount
+        statistics.roundTripTime = yamux.roundTripTime
+        return statistics
+    }
+}
+
+extension StreamLink: YamuxUser {
+    func deliverBreak(code: UInt64) {
+        deliverReset(code: code)
+        endOutput(.reset(code: code))
+    }
+}
