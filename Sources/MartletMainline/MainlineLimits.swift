@@ -17,8 +17,8 @@ public struct MainlineLimits: Hashable, Sendable {
     public var transactions = 2048
     /// How many queries we send a second, with twice as many at once after a pause.
     public var queriesPerSecond = 100
-    /// How many nodes we ping a second only to see whether they are there.
-    public var checksPerSecond = 1
+    /// How many nodes we ping a second only to see whether they are there; eight times as many while few are known.
+    public var checksPerSecond = 2
 
     /// The largest answer, in bytes.
     public var answerSize = 1200

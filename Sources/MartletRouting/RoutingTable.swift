@@ -171,7 +171,8 @@ extension RoutingTable {
         guard hasPlace(in: index, at: now) else { return }
         guard !buckets[index].waiting.contains(where: { $0.contact == contact }) else { return }
         // Strangers never push out those who wait already, so a flood of them pushes out nobody.
-        guard buckets[index].waiting.count < limits.replacements else { return }
+        let room = max(0, limits.bucketSize(index) - buckets[index].nodes.count)
+        guard buckets[index].waiting.count < max(limits.replacements, room) else { return }
         buckets[index].waiting.append(Node(key: key, contact: contact, isPreferred: isPreferred, lastHeard: now))
         nextCheckTime = .start
     }

@@ -24,6 +24,7 @@ public struct MainlineNode: ~Copyable {
         var votes = AddressVotes()
         var latency = Latency()
         var join = JoinState.idle
+        var neighbourhood = Neighbourhood(at: .start)
         /// How many attempts to join have failed in a row.
         var failedJoins = 0
         /// Addresses to begin with, and nodes that were known before.

@@ -22,6 +22,20 @@ public struct RepetitionID: Hashable, Sendable {
     let number: UInt64
 }
 
+/// When a node looks for its own neighbours again: soon after it has joined, for others join meanwhile, and then ever
+/// more seldom.
+struct Neighbourhood {
+    private(set) var next: Instant
+    private var pause = Duration.seconds(15)
+
+    init(at now: Instant) { next = now + pause }
+
+    mutating func wait(at now: Instant) {
+        pause = min(pause * 2, .seconds(15 * 60))
+        next = now + pause
+    }
+}
+
 /// The part of a node that is a machine for what is to be done at intervals.
 extension MainlineNode {
     // MARK: Joining
@@ -34,7 +48,7 @@ extension MainlineNode {
         guard side.table.count > 0 || !side.bootstrap.isEmpty || !side.saved.isEmpty else {
             return failJoin(family, at: now)
         }
-        setJoin(.joining, family)
+        setJoin(.joining, family, at: now)
         _ = start(.join, side.table.own, family, at: now, using: &generator)
     }
 
@@ -56,7 +70,8 @@ extension MainlineNode {
         guard report.answered > 0 else { return failJoin(family, at: now) }
         sides[place]?.failedJoins = 0
         sides[place]?.saved = []
-        setJoin(.joined, family)
+        sides[place]?.neighbourhood = Neighbourhood(at: now)
+        setJoin(.joined, family, at: now)
     }
 
     private mutating func failJoin(_ family: IPAddress.Family, at now: Instant) {
@@ -64,14 +79,14 @@ extension MainlineNode {
         let limits = configuration.limits
         let wait = min(limits.joinRetryMaximum, limits.joinRetry * (1 << min(side.failedJoins, 16)))
         sides[Int(family.rawValue)]?.failedJoins += 1
-        setJoin(.unreachable(retryAt: now + wait), family)
+        setJoin(.unreachable(retryAt: now + wait), family, at: now)
         events.append(.needsBootstrap(family))
     }
 
-    private mutating func setJoin(_ state: JoinState, _ family: IPAddress.Family) {
+    private mutating func setJoin(_ state: JoinState, _ family: IPAddress.Family, at now: Instant) {
         sides[Int(family.rawValue)]?.join = state
         // Each state has other things to be done.
-        nextHousekeeping = .start
+        nextHousekeeping = now
         events.append(.join(family, state))
     }
 
@@ -156,7 +171,9 @@ extension MainlineNode {
     private mutating func keepHouse(
         of place: Int, at now: Instant, using generator: inout some RandomNumberGenerator
     ) -> Instant {
-        for _ in 0..<configuration.limits.checksPerSecond where maySend(at: now) {
+        // As long as few are known, there is a hurry.
+        let isNew = (sides[place]?.table.count ?? 0) < 32
+        for _ in 0..<configuration.limits.checksPerSecond * (isNew ? 8 : 1) where maySend(at: now) {
             guard let node = sides[place]?.table.nextCheck(at: now) else { break }
             send(.ping, to: node.contact, .check, at: now, using: &generator)
         }
@@ -175,11 +192,15 @@ extension MainlineNode {
             return now
         case .joined: break
         }
+        if now >= side.neighbourhood.next, waitingSearches.isEmpty {
+            sides[place]?.neighbourhood.wait(at: now)
+            _ = start(.nodes, side.table.own, side.family, at: now, using: &generator)
+        }
         if waitingSearches.isEmpty, let target = sides[place]?.table.nextRefresh(at: now, using: &generator) {
             _ = start(.nodes, target, side.family, at: now, using: &generator)
         }
         guard let table = sides[place]?.table else { return .never }
-        return min(table.checkDeadline, table.refreshDeadline)
+        return min(table.checkDeadline, table.refreshDeadline, sides[place]?.neighbourhood.next ?? .never)
     }
 
     private mutating func `repeat`(_ index: Int, at now: Instant, using generator: inout some RandomNumberGenerator) {
