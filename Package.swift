@@ -29,6 +29,7 @@ let package = Package(
     name: "martlet",
     products: [
         .library(name: "Martlet", targets: ["Martlet"]),
+        .library(name: "MartletMainline", targets: ["MartletMainline"]),
         .library(name: "MartletSimulator", targets: ["MartletSimulator"]),
         .executable(name: "martlet", targets: ["MartletCommand"]),
     ],
@@ -62,6 +63,24 @@ let package = Package(
         .executableTarget(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
+
+        room("MartletRouting", needs: ["MartletRuntime"]),
+        tests("MartletRoutingTests", needs: ["MartletRouting", "MartletRuntime"]),
+
+        room("MartletMainline", needs: ["MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletMainlineTests",
+            needs: [
+                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire",
+                "MartletSimulator",
+                "MainlineWorlds", "CSeededRandom",
+            ]),
+        .target(
+            name: "MainlineWorlds",
+            dependencies: [
+                "MartletMainline", "MartletRouting", "MartletSimulator", "MartletRuntime", "MartletWire",
+            ],
+            path: "Tests/MainlineWorlds", swiftSettings: house),
 
         .systemLibrary(
             name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
@@ -99,25 +118,29 @@ let package = Package(
         room(
             "Martlet",
             needs: [
-                "MartletMesh", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport",
-                "MartletSwarm",
+                "MartletMesh", "MartletMainline", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime",
+                "MartletTransport", "MartletSwarm",
             ]),
 
         .systemLibrary(
             name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         .executableTarget(
-            name: "MartletCommand", dependencies: ["Martlet", "MartletMesh", "MartletRuntime", "CEdit"],
+            name: "MartletCommand",
+            dependencies: ["Martlet", "MartletMainline", "MartletMesh", "MartletRuntime", "CEdit"],
             swiftSettings: house),
         tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
 
-        .testTarget(
-            name: "InteropTests", dependencies: ["MartletMesh", "MartletRuntime", "TestSupport"], exclude: ["Peers"],
-            swiftSettings: house),
+        tests(
+            "InteropTests",
+            needs: ["MartletMainline", "MartletMesh", "MartletCrypto", "MartletRuntime", "MartletWire"],
+            resources: [.copy("Peers"), .copy("requirements.txt")]),
 
         example("Frames"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
 
-        tests("SimulationTests", needs: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"]),
+        tests(
+            "SimulationTests",
+            needs: ["MartletSimulator", "MainlineWorlds", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
         tests("TidyTests", needs: []),
     ],

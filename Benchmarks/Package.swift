@@ -24,6 +24,7 @@ let package = Package(
             name: "Benchmarks",
             dependencies: [
                 "BenchmarkHarness", "CYardsticks", .product(name: "Martlet", package: "martlet"),
+                .product(name: "MartletMainline", package: "martlet"),
                 .product(name: "MartletSimulator", package: "martlet"),
             ],
             swiftSettings: house,

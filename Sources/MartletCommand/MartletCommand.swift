@@ -7,9 +7,10 @@ struct MartletCommand: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             "martlet", abstract: "one peer-to-peer node",
-            examples: ["martlet version"],
+            examples: ["martlet listen", "martlet dht find chess", "martlet version"],
             subcommands: [
-                ListenCommand.self, PingCommand.self, PerfCommand.self, MeshCommand.self, VersionCommand.self,
+                ListenCommand.self, PingCommand.self, PerfCommand.self, DHTCommand.self, MeshCommand.self,
+                VersionCommand.self,
             ])
     }
 

@@ -32,8 +32,8 @@ public final class Host {
     private var hasOthers = false
     /// Whether it runs.
     public private(set) var state = State.up
-    /// Its line to its network, one direction each.
-    @exclusivity(unchecked) var down = Line(LinkConditions())
+    /// Its line to its network. The direction to the host is the world's, by number, so that whoever sends to it need
+    /// not touch the host.
     @exclusivity(unchecked) var up = Line(LinkConditions())
     /// The network that it was attached to last, which it sends to.
     public private(set) var network: Network?
@@ -69,6 +69,7 @@ public final class Host {
         self.name = name
         self.number = number
         self.world = world
+        world.downLines.append(Line(LinkConditions()))
         disk = SimulatedDisk(random: world.random.split())
         environment = SimulatedEnvironment(host: self)
     }
@@ -78,7 +79,7 @@ public final class Host {
         get { up.conditions }
         set {
             up.conditions = newValue
-            down.conditions = newValue
+            world.downLines[number].conditions = newValue
         }
     }
 
@@ -90,8 +91,8 @@ public final class Host {
 
     /// What its line does with what comes to it.
     public var downLine: LinkConditions {
-        get { down.conditions }
-        set { down.conditions = newValue }
+        get { world.downLines[number].conditions }
+        set { world.downLines[number].conditions = newValue }
     }
 
     /// Its first address.
@@ -105,6 +106,14 @@ public final class Host {
         return hasOthers && addresses.contains { $0.address == address }
     }
 
+    /// The address from which it sends to `destination`: of those of its family, the one it was given last.
+    func sourceAddress(for destination: IPAddress) -> IPAddress? {
+        guard hasOthers else {
+            return firstAddress.isV4 == destination.isV4 && !firstAddress.isUnspecified ? firstAddress : nil
+        }
+        return addresses.last { $0.address.isV4 == destination.isV4 }?.address
+    }
+
     /// The network in which it has `address`.
     func network(of address: IPAddress) -> Network? {
         if address == firstAddress, !hasOthers { return network }
@@ -115,7 +124,7 @@ public final class Host {
 
     /// Gives it one more address in `network`, which becomes the one it sends to.
     public func attach(to network: Network, as address: IPAddress) {
-        network.add(.host(self), at: address)
+        network.add(.host(number), at: address)
         self.network = network
         interfacesMade += 1
         addresses.append(
@@ -199,7 +208,7 @@ public final class Host {
         }
         // By way of the clock, so that what one of them cancels does not happen.
         for timer in timers { timer.arm(at: world.now) }
-        for packet in packets { world.schedule.add(.arrival(packet, at: self), at: world.now) }
+        for packet in packets { world.schedule.add(.arrival(packet, at: number), at: world.now) }
         if isHeld {
             isHeld = false
             world.makeReady(environment.loop)

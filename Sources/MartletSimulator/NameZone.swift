@@ -70,7 +70,8 @@ extension Host {
         guard network != nil, !world.names.isSilent else { return nil }
         guard case .arrives(let asked, _) = up.carry(size: 80, at: world.now, random: &world.random) else { return nil }
         let answered = asked + world.names.latency
-        guard case .arrives(let back, _) = down.carry(size: 120, at: answered, random: &world.random) else {
+        guard case .arrives(let back, _) = world.downLines[number].carry(size: 120, at: answered, random: &world.random)
+        else {
             return nil
         }
         return back

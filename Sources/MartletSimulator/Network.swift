@@ -13,7 +13,7 @@ public final class Network {
 
     /// Who has an address in a network.
     enum Resident {
-        case host(Host)
+        case host(Int)
         case gateway(Gateway)
     }
 
@@ -145,7 +145,7 @@ extension World {
         note(.send, packet, host.number)
         for watcher in watchers { watcher.sent(packet, by: host) }
         if host.owns(packet.destination.ip) || packet.destination.ip.isLoopback {
-            return schedule.add(.arrival(packet, at: host), at: now + .microseconds(10))
+            return schedule.add(.arrival(packet, at: host.number), at: now + .microseconds(10))
         }
         // An address that the host has no longer leads nowhere any more.
         guard let network = host.network(of: packet.source.ip) else { return drop(packet, .noRoute) }
@@ -170,7 +170,7 @@ extension World {
     /// Brings a packet into a network at a later time. Where no other packet could come before it on its host's line
     /// and change what becomes of it, that is decided at once, which saves an event.
     private func enter(_ network: Network, _ packet: Packet, at time: Instant) {
-        if case .host(let host) = network.resident(at: packet.destination.ip), !host.down.conditions.remembers,
+        if case .host(let host) = network.resident(at: packet.destination.ip), !downLines[host].conditions.remembers,
             paths.isEmpty
         {
             carry(packet, downTo: host, at: time)
@@ -180,8 +180,8 @@ extension World {
     }
 
     /// Takes a packet that comes to a host at `time` over the path that lies before its line, where there is one.
-    func carry(_ packet: Packet, to host: Host) {
-        let key = PathKey(from: packet.sender, to: host.number)
+    func carry(_ packet: Packet, to host: Int) {
+        let key = PathKey(from: packet.sender, to: host)
         guard !paths.isEmpty, let outcome = paths[key]?.carry(size: packet.size, at: now, random: &random) else {
             return carry(packet, downTo: host, at: now)
         }
@@ -194,8 +194,8 @@ extension World {
     }
 
     /// Takes a packet that comes to a host's line at `time` to the line's end.
-    func carry(_ packet: Packet, downTo host: Host, at time: Instant) {
-        switch host.down.carry(size: packet.size, at: time, random: &random) {
+    func carry(_ packet: Packet, downTo host: Int, at time: Instant) {
+        switch downLines[host].carry(size: packet.size, at: time, random: &random) {
         case .lost(let reason):
             drop(packet, reason)
         case .arrives(let arrival, let again):
@@ -224,7 +224,8 @@ extension World {
     }
 
     /// A packet has come to the end of a host's line.
-    func arrive(_ packet: Packet, at host: Host) {
+    func arrive(_ packet: Packet, at number: Int) {
+        let host = hosts[number]
         if !partitions.isEmpty, partitions.contains(where: { $0.separates(packet.sender, from: host.number) }) {
             return drop(packet, .partition)
         }

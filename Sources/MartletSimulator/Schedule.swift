@@ -4,14 +4,14 @@ import MartletRuntime
 struct Schedule: ~Copyable {
     /// Something that will happen.
     enum Event {
-        /// A packet comes to a host.
-        case arrival(Packet, at: Host)
+        /// A packet comes to a host, by number.
+        case arrival(Packet, at: Int)
         /// A packet comes into a network, from a host's line or from a gateway.
         case network(Packet, Network)
         /// A packet comes to a gateway from the network above.
         case gateway(Packet, Gateway)
         /// A packet comes to a host's line, from the path before it.
-        case line(Packet, to: Host)
+        case line(Packet, to: Int)
         /// Anything else.
         case action(() -> Void)
     }

@@ -209,7 +209,7 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     func sourceAddress(for destination: IPAddress, bound: IPAddress) -> IPAddress? {
         if !bound.isUnspecified { return bound }
         if destination.isLoopback { return destination }
-        return livingHost?.addresses.last { $0.address.isV4 == destination.isV4 && $0.isUp }?.address
+        return livingHost?.sourceAddress(for: destination)
     }
 
     // MARK: The host's life

@@ -34,19 +34,22 @@ public final class World {
     // Every packet touches these, and nothing that is called while they change touches them again.
     @exclusivity(unchecked) var schedule = Schedule()
     @exclusivity(unchecked) var random: SeededRandom
-    var partitions: [Partition] = []
-    var paths: [PathKey: Line] = [:]
+    /// What comes to each host passes its line, by the host's number.
+    @exclusivity(unchecked) var downLines: [Line] = []
+    @exclusivity(unchecked) var partitions: [Partition] = []
+    @exclusivity(unchecked) var paths: [PathKey: Line] = [:]
     var nextPartition = 0
     /// The number of the last TCP stream that was made.
     var streamCount: UInt32 = 0
-    var watchers: [any WorldWatcher] = []
-    private var ready: [EventLoop] = []
+    @exclusivity(unchecked) var watchers: [any WorldWatcher] = []
+    @exclusivity(unchecked) private var ready: [EventLoop] = []
+    @exclusivity(unchecked) private var firstReady = 0
     private let thread: DedicatedThread
     private let pool = PoolQueue()
     private let driver = Driver()
-    private var failure: WorldFailure?
+    @exclusivity(unchecked) private var failure: WorldFailure?
     private var isSeeded = false
-    private var stepsAtOnce = 0
+    @exclusivity(unchecked) private var stepsAtOnce = 0
 
     /// After so many jobs, timers and packets at one instant, what runs is taken to run in a circle.
     private var stepsAtOnceLimit: Int { max(1_000_000, 1000 * hosts.count) }
@@ -214,11 +217,9 @@ public final class World {
         }
     }
 
-    private var firstReady = 0
-
     private func runReadyLoop() -> Bool {
         guard firstReady < ready.count else {
-            ready.removeAll(keepingCapacity: true)
+            if firstReady > 0 { ready.removeAll(keepingCapacity: true) }
             firstReady = 0
             return false
         }

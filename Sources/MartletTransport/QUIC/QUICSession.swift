@@ -79,7 +79,8 @@ final class QUICSession {
         handshake = TLSHandshake(
             role, credentials: endpoint.credentials, protocols: ["libp2p"], at: endpoint.environment.wallTime.seconds
         ) { expecting == nil || PeerID($0) == expecting }
-        timer = LoopTimer(on: endpoint.loop, label: "QUIC") { [weak self] in self?.expire() }
+        // The timer is the session's own and does not fire once that is gone.
+        timer = LoopTimer(on: endpoint.loop, label: "QUIC") { [unowned self] in expire() }
     }
 
     deinit {

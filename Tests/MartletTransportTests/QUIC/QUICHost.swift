@@ -72,14 +72,14 @@ final class QUICHost {
         }
         guard listens else { return }
         let inbound = Inbound(
-            admit: admit, failed: { [unowned self] in failures.append($1) },
-            connected: { [unowned self] in echo(on: $0) })
+            admit: admit, failed: { [weak self] in self?.failures.append($1) },
+            connected: { [weak self] in self?.echo(on: $0) })
         _ = try transport.listen(on: Multiaddr.quic(SocketAddress(.anyV4, port: Self.port)), inbound)
     }
 
     private func echo(on connection: Connection) {
         accepted.append(connection)
-        connection.onClosed = { [unowned self] in ends.append($0) }
+        connection.onClosed = { [weak self] in self?.ends.append($0) }
         connection.onStream = { stream in
             connection.loop.spawn {
                 do {
@@ -97,7 +97,8 @@ final class QUICHost {
     ) async throws -> QUICConnection {
         let connection = try await transport.dial(
             other.address, expecting: peer ?? other.peer, deadline: environment.loop.now + limit)
-        return connection as! QUICConnection
+        guard let connection = connection as? QUICConnection else { throw TransportError.cancelled }
+        return connection
     }
 }
 
