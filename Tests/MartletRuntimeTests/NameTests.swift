@@ -294,7 +294,7 @@ struct NameTests {
             ["silent.test", "silent2.test"].map { name in
                 loop.spawn {
                     await #expect(throws: NameError.cancelled) {
-                        try await environment.lookUp(name, .a, deadline: loop.now + .seconds(20))
+                        try await environment.lookUp(name, .a, deadline: .never)
                     }
                 }
             }
