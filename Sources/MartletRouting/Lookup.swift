@@ -20,6 +20,7 @@ public struct LookupLimits: Hashable, Sendable {
     public var patience = Duration.seconds(4)
 
     /// The defaults.
+    @inlinable
     public init() {}
 }
 
@@ -55,15 +56,22 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     /// A node that the lookup knows.
     public struct Candidate: Sendable {
         /// Its key; `nil` where only its address is known.
-        public internal(set) var key: Key?
+        public var key: Key?
         /// Where it is reached.
         public let contact: Contact
         /// Whether its key is one that its address entitles it to.
-        public internal(set) var isPreferred: Bool
+        public var isPreferred: Bool
         /// What has become of it.
-        public internal(set) var state = State.known
+        public var state = State.known
         /// When it was asked.
-        public internal(set) var asked = Instant.start
+        public var asked = Instant.start
+
+        @inlinable
+        init(key: Key?, contact: Contact, isPreferred: Bool) {
+            self.key = key
+            self.contact = contact
+            self.isPreferred = isPreferred
+        }
     }
 
     /// What is looked for.
@@ -73,15 +81,16 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     /// When the lookup began.
     public let began: Instant
     /// How many nodes have been asked.
-    public private(set) var askedCount = 0
+    public var askedCount = 0
     /// How many have answered.
-    public private(set) var answeredCount = 0
+    public var answeredCount = 0
     /// How long answers take.
-    public private(set) var latency: Latency
-    private var candidates: [Candidate] = []
-    private var isStopped = false
+    public var latency: Latency
+    @usableFromInline var candidates: [Candidate] = []
+    @usableFromInline var isStopped = false
 
     /// A lookup of `target` that knows nobody yet.
+    @inlinable
     public init(target: Key, limits: LookupLimits = LookupLimits(), latency: Latency = Latency(), at now: Instant) {
         self.target = target
         self.limits = limits
@@ -90,6 +99,7 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     }
 
     /// Tells of a node that may be asked. `key` is `nil` where only the address is known. Says whether it is new.
+    @inlinable
     @discardableResult
     public mutating func add(_ key: Key?, at contact: Contact, isPreferred: Bool) -> Bool {
         let new = Candidate(key: key, contact: contact, isPreferred: isPreferred)
@@ -118,6 +128,7 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     }
 
     /// The next node to ask, which counts as asked from now on, or `nil` where there is nothing to do but wait.
+    @inlinable
     public mutating func nextQuery(at now: Instant) -> Candidate? {
         guard !isStopped, askedCount < limits.queries, inFlight < limits.parallel else { return nil }
         guard let index = window.first(where: { candidates[$0].state == .known }) else { return nil }
@@ -129,6 +140,7 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
 
     /// The node at `contact` has answered, under `key`, and named others, which must be added before. Says whether the
     /// answer was still wanted.
+    @inlinable
     @discardableResult
     public mutating func answered(_ contact: Contact, as key: Key, isPreferred: Bool, at now: Instant) -> Bool {
         guard let index = candidates.firstIndex(where: { $0.contact == contact }) else { return false }
@@ -151,15 +163,18 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     }
 
     /// The node at `contact` will not answer, or refused to.
+    @inlinable
     public mutating func failed(_ contact: Contact) {
         guard let index = candidates.firstIndex(where: { $0.contact == contact }) else { return }
         if candidates[index].state != .answered { candidates[index].state = .failed }
     }
 
     /// Ends the lookup with what it has.
+    @inlinable
     public mutating func stop() { isStopped = true }
 
     /// Takes note of answers that are late. To be called at `deadline`.
+    @inlinable
     public mutating func expire(at now: Instant) {
         if now >= began + limits.duration { isStopped = true }
         for index in candidates.indices {
@@ -174,6 +189,7 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     }
 
     /// When `expire` is to be called next; `nil` where the lookup has ended.
+    @inlinable
     public var deadline: Instant? {
         guard !isFinished else { return nil }
         return candidates.reduce(began + limits.duration) { deadline, candidate in
@@ -186,6 +202,7 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     }
 
     /// Whether the closest nodes have answered, or nothing more can be done.
+    @inlinable
     public var isFinished: Bool {
         if isStopped { return true }
         let mayAsk = askedCount < limits.queries
@@ -199,25 +216,31 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     }
 
     /// The nodes that have answered, the closest first, at most `limits.closest`.
+    @inlinable
     public var closest: [Candidate] {
         Array(candidates.lazy.filter { $0.state == .answered }.prefix(limits.closest))
     }
 
     /// Every node that was asked, in order.
+    @inlinable
     public var asked: [Candidate] { candidates.filter { $0.state != .known } }
 
     // MARK: Order
 
-    private var givenUpAfter: Duration { min(limits.patience, max(latency.expected * 3, .milliseconds(1500))) }
+    @inlinable
+    var givenUpAfter: Duration { min(limits.patience, max(latency.expected * 3, .milliseconds(1500))) }
 
-    private var inFlight: Int { candidates.count { $0.state == .asked } }
+    @inlinable
+    var inFlight: Int { candidates.count { $0.state == .asked } }
 
     /// The places of the first nodes that have not failed.
-    private var window: some Sequence<Int> {
+    @inlinable
+    var window: some Sequence<Int> {
         candidates.indices.lazy.filter { candidates[$0].state != .failed }.prefix(limits.closest)
     }
 
-    private func precedes(_ left: Candidate, _ right: Candidate) -> Bool {
+    @inlinable
+    func precedes(_ left: Candidate, _ right: Candidate) -> Bool {
         guard let leftKey = left.key else { return right.key != nil }
         guard let rightKey = right.key else { return false }
         if left.isPreferred != right.isPreferred { return left.isPreferred }
@@ -225,7 +248,8 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     }
 
     /// Where `candidate` belongs, behind its equals.
-    private func place(of candidate: Candidate) -> Int {
+    @inlinable
+    func place(of candidate: Candidate) -> Int {
         var low = 0
         var high = candidates.count
         while low < high {

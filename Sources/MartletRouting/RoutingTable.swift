@@ -23,15 +23,15 @@ public struct RoutingTable<Key: RoutingKey, Contact: RoutingContact> {
         /// Where it is reached.
         public let contact: Contact
         /// Whether its key is one that its address entitles it to.
-        public internal(set) var isPreferred: Bool
+        public var isPreferred: Bool
         /// How long its last answer took.
-        public internal(set) var roundTrip: Duration?
+        public var roundTrip: Duration?
         /// When it last answered; `nil` where it never did.
-        public internal(set) var lastAnswer: Instant?
+        public var lastAnswer: Instant?
         /// When it last answered or asked.
         public var lastHeard: Instant
         /// How many queries it has left unanswered since its last answer.
-        public internal(set) var failures = 0
+        public var failures = 0
         /// When it was last tried.
         @usableFromInline var checked: Instant?
 
@@ -89,9 +89,10 @@ public struct RoutingTable<Key: RoutingKey, Contact: RoutingContact> {
     /// The key of each address in the table.
     @usableFromInline var keys: [Contact: Key] = [:]
     /// Before this there is nobody to check.
-    private var nextCheckTime = Instant.start
+    @usableFromInline var nextCheckTime = Instant.start
 
     /// An empty table around `own`.
+    @inlinable
     public init(own: Key, limits: RoutingLimits = RoutingLimits(), at now: Instant) {
         self.own = own
         self.limits = limits
@@ -113,12 +114,15 @@ public struct RoutingTable<Key: RoutingKey, Contact: RoutingContact> {
     public func key(of contact: Contact) -> Key? { keys[contact] }
 
     /// All nodes of the table, the farthest bucket first.
+    @inlinable
     public var nodes: [Node] { buckets.flatMap(\.nodes) }
 
     /// How many buckets there are.
+    @inlinable
     public var bucketCount: Int { buckets.count }
 
     /// How many nodes wait for a place.
+    @inlinable
     public var waitingCount: Int { buckets.reduce(0) { $0 + $1.waiting.count } }
 }
 
@@ -126,6 +130,7 @@ public struct RoutingTable<Key: RoutingKey, Contact: RoutingContact> {
 
 extension RoutingTable {
     /// The node `key` at `contact` has answered a query of ours, after `roundTrip`.
+    @inlinable
     @discardableResult
     public mutating func answered(
         _ key: Key, at contact: Contact, isPreferred: Bool, roundTrip: Duration?, now: Instant
@@ -164,20 +169,21 @@ extension RoutingTable {
         noticeStranger(key, at: contact, isPreferred: isPreferred, now: now)
     }
 
-    @usableFromInline
+    @inlinable
     mutating func noticeStranger(_ key: Key, at contact: Contact, isPreferred: Bool, now: Instant) {
-        guard key != own, keys[contact] == nil else { return }
         let index = bucket(of: key)
-        guard hasPlace(in: index, at: now) else { return }
-        guard !buckets[index].waiting.contains(where: { $0.contact == contact }) else { return }
-        // Strangers never push out those who wait already, so a flood of them pushes out nobody.
+        // What a flood meets first is what costs least.
         let room = max(0, limits.bucketSize(index) - buckets[index].nodes.count)
         guard buckets[index].waiting.count < max(limits.replacements, room) else { return }
+        guard key != own, keys[contact] == nil, hasPlace(in: index, at: now) else { return }
+        guard !buckets[index].waiting.contains(where: { $0.contact == contact }) else { return }
+        // Strangers never push out those who wait already, so a flood of them pushes out nobody.
         buckets[index].waiting.append(Node(key: key, contact: contact, isPreferred: isPreferred, lastHeard: now))
         nextCheckTime = .start
     }
 
     /// The node at `contact` has left a query of ours unanswered.
+    @inlinable
     public mutating func failed(_ contact: Contact, now: Instant) {
         guard let key = keys[contact] else {
             for index in buckets.indices { buckets[index].waiting.removeAll { $0.contact == contact } }
@@ -197,6 +203,7 @@ extension RoutingTable {
     }
 
     /// The same nodes around another key of our own.
+    @inlinable
     public func moved(to own: Key, at now: Instant) -> RoutingTable {
         var table = RoutingTable(own: own, limits: limits, at: now)
         for node in nodes where node.key != own { _ = table.admit(node, at: now) }
@@ -204,6 +211,7 @@ extension RoutingTable {
     }
 
     /// Forgets the node `key`.
+    @inlinable
     public mutating func remove(_ key: Key) {
         let index = bucket(of: key)
         guard let place = buckets[index].nodes.firstIndex(where: { $0.key == key }) else { return }
@@ -214,7 +222,8 @@ extension RoutingTable {
 // MARK: Places
 
 extension RoutingTable {
-    private mutating func admit(_ node: Node, at now: Instant) -> Outcome {
+    @inlinable
+    mutating func admit(_ node: Node, at now: Instant) -> Outcome {
         var index = bucket(of: node.key)
         while buckets[index].nodes.count >= limits.bucketSize(index), index == buckets.count - 1,
             buckets.count < Key.bitCount
@@ -238,26 +247,30 @@ extension RoutingTable {
         return .kept
     }
 
-    private mutating func insert(_ node: Node, into index: Int, at now: Instant) {
+    @inlinable
+    mutating func insert(_ node: Node, into index: Int, at now: Instant) {
         buckets[index].nodes.append(node)
         buckets[index].changed = now
         keys[node.contact] = node.key
         nextCheckTime = .start
     }
 
-    private func hasRoomForNetwork(of node: Node, in index: Int) -> Bool {
+    @inlinable
+    func hasRoomForNetwork(of node: Node, in index: Int) -> Bool {
         guard let network = node.contact.network else { return true }
         return buckets[index].nodes.count { $0.contact.network == network } < limits.nodesPerNetwork
     }
 
     /// Whether a node that answered now would get a place in the bucket at `index`.
-    private func hasPlace(in index: Int, at now: Instant) -> Bool {
+    @inlinable
+    func hasPlace(in index: Int, at now: Instant) -> Bool {
         buckets[index].nodes.count < limits.bucketSize(index) || index == buckets.count - 1
             || buckets[index].nodes.contains { quality(of: $0, at: now) != .good || !$0.isPreferred }
     }
 
     /// Which node of the full bucket at `index` gives way to `node`: a bad one first, else one whose key breaks the rule.
-    private func displaceable(in index: Int, by node: Node, at now: Instant) -> Int? {
+    @inlinable
+    func displaceable(in index: Int, by node: Node, at now: Instant) -> Int? {
         let nodes = buckets[index].nodes
         let bad = nodes.indices.filter { quality(of: nodes[$0], at: now) == .bad }
         if let worst = bad.max(by: { nodes[$0].failures < nodes[$1].failures }) { return worst }
@@ -265,7 +278,8 @@ extension RoutingTable {
         return nodes.indices.filter { !nodes[$0].isPreferred }.min { nodes[$0].lastHeard < nodes[$1].lastHeard }
     }
 
-    private mutating func popHeir(of index: Int) -> Node? {
+    @inlinable
+    mutating func popHeir(of index: Int) -> Node? {
         let waiting = buckets[index].waiting
         let heirs = waiting.indices.filter { place in
             waiting[place].lastAnswer != nil && hasRoomForNetwork(of: waiting[place], in: index)
@@ -276,7 +290,8 @@ extension RoutingTable {
     }
 
     /// Makes two of the last bucket. Who finds no place in a smaller one waits.
-    private mutating func split(at now: Instant) {
+    @inlinable
+    mutating func split(at now: Instant) {
         let index = buckets.count - 1
         var old = Bucket(changed: buckets[index].changed)
         var new = Bucket(changed: buckets[index].changed)
@@ -312,6 +327,7 @@ extension RoutingTable {
 extension RoutingTable {
     /// The node to ping now, or `nil` where there is none: one that waits where there is a place for it, else the one
     /// that has been questionable for longest. Whoever asks does ping it, and reports what came of it.
+    @inlinable
     public mutating func nextCheck(at now: Instant) -> Node? {
         guard now >= nextCheckTime else { return nil }
         var oldest: (bucket: Int, place: Int, heard: Instant)?
@@ -341,17 +357,20 @@ extension RoutingTable {
     }
 
     /// When there will be somebody to check, at the earliest.
+    @inlinable
     public var checkDeadline: Instant { nextCheckTime }
 
     /// When `node` is to be pinged unless it is heard from: when it ceases to be good, and ever more seldom after it
     /// has not answered.
-    private func checkTime(of node: Node) -> Instant {
+    @inlinable
+    func checkTime(of node: Node) -> Instant {
         let due = node.lastHeard + limits.goodFor
         guard let checked = node.checked, checked >= node.lastHeard else { return due }
         return max(due, checked + .seconds(10 << min(8, node.failures)))
     }
 
     /// A key to look up because nothing has changed in its bucket for too long, or `nil`.
+    @inlinable
     public mutating func nextRefresh(at now: Instant, using generator: inout some RandomNumberGenerator) -> Key? {
         for index in buckets.indices where now - buckets[index].changed >= limits.refreshAfter {
             buckets[index].changed = now
@@ -361,6 +380,7 @@ extension RoutingTable {
     }
 
     /// When the next bucket is due to be refreshed.
+    @inlinable
     public var refreshDeadline: Instant {
         (buckets.lazy.map(\.changed).min() ?? .start) + limits.refreshAfter
     }

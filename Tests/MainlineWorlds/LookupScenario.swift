@@ -124,7 +124,10 @@ private final class Play {
                 net, around: topic(0), addresses: scenario.attackers, networks: scenario.attackerNetworks)
             try world.run(for: .seconds(180))
         }
-        announcers = (0..<scenario.topics).map { _ in draw(scenario.nodes - 1) + 1 }
+        while announcers.count < scenario.topics {
+            let number = draw(scenario.nodes - 1) + 1
+            if world.hosts[number].state == .up, net.join(number) == .joined { announcers.append(number) }
+        }
         for (number, announcer) in announcers.enumerated() {
             net.announce(topic(number), isBehindNAT(announcer) ? .implied : .number(4001), by: announcer)
         }

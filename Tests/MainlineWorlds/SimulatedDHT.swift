@@ -72,11 +72,14 @@ public final class SimulatedDHT {
         guard world.hosts[number].state == .up else { return }
         var isBegun = false
         // The world runs nothing once its test has let go of this object.
-        world.hosts[number].start { [unowned self] _ in
+        world.hosts[number].start { [unowned self] environment in
             // A host that is restarted runs all its programs again.
             guard !isBegun else { return }
             isBegun = true
-            while nodes[number] == nil { try await world.hosts[number].environment.loop.sleep(for: .milliseconds(100)) }
+            // The node of the host's last life is not this one's.
+            while nodes[number]?.environment !== environment {
+                try await environment.loop.sleep(for: .milliseconds(100))
+            }
             guard let node = nodes[number] else { return }
             try? await body(node)
         }

@@ -23,6 +23,9 @@ public final class MainlineDHT {
     private var saveTimer: LoopTimer!
     private var random: RandomSource
     private var isResolving = false
+    /// Whether a lookup begins whose number nobody knows yet, and what has come meanwhile.
+    private var isBeginning = false
+    private var early: [(SearchID, MainlineEvent)] = []
     private var isStopped = false
 
     /// How often the nodes that it knows are saved.
@@ -131,7 +134,10 @@ public final class MainlineDHT {
         switch event {
         case .peers(let id, _), .item(let id, _), .infohashes(let id, _), .ended(let id, _):
             // What a call caused at once comes before the caller knows its number.
-            guard let search = searches[id] else { return early.append((id, event)) }
+            guard let search = searches[id] else {
+                if isBeginning { early.append((id, event)) }
+                return
+            }
             search.take(event)
             if case .ended = event { searches[id] = nil }
         case .needsBootstrap: resolve()
@@ -140,20 +146,19 @@ public final class MainlineDHT {
         onEvent?(event)
     }
 
-    /// What came for lookups that nobody has taken up yet; most are the node's own, which nobody ever will.
-    private var early: [(SearchID, MainlineEvent)] = []
-
-    /// A lookup that `begin` starts in one of the families, with what has come of it so far.
-    func attach(_ search: MainlineSearch, to id: SearchID?) {
-        if let id {
-            searches[id] = search
-            search.begin(id)
-            for (number, event) in early where number == id {
-                search.take(event)
-                if case .ended = event { searches[id] = nil }
-            }
+    /// Begins a lookup by `body`, and has `search` take what comes of it.
+    func begin(_ search: MainlineSearch, _ body: (inout MainlineNode, Instant, inout RandomSource) -> SearchID?) {
+        isBeginning = true
+        let id = change(body)
+        isBeginning = false
+        guard let id else { return early.removeAll() }
+        searches[id] = search
+        search.begin(id)
+        for (number, event) in early where number == id {
+            search.take(event)
+            if case .ended = event { searches[id] = nil }
         }
-        early = []
+        early.removeAll()
     }
 
     // MARK: Bootstrap

@@ -178,8 +178,7 @@ extension MainlineDHT {
     ) -> MainlineSearch {
         let search = MainlineSearch(of: self)
         for family in families {
-            let id = change { node, now, random in begin(&node, family, now, &random) }
-            attach(search, to: id)
+            self.begin(search) { node, now, random in begin(&node, family, now, &random) }
         }
         return search
     }
