@@ -104,6 +104,13 @@ let package = Package(
 
         example("Frames"),
 
+        .executableTarget(
+            name: "TransportTest", dependencies: ["Martlet"], path: "interop/transport",
+            exclude: ["Dockerfile", "README.md"], swiftSettings: house),
+        .testTarget(
+            name: "InteropTests", dependencies: ["Martlet", "TransportTest", "TestSupport"], exclude: ["Peers"],
+            swiftSettings: house),
+
         tests("TidyTests", needs: []),
     ],
     swiftLanguageModes: [.v6]
