@@ -32,6 +32,7 @@ help:
 
 setup:
 	@sh Scripts/setup
+	@sh Scripts/setup-peers
 
 build: setup
 	$(SWIFT) build --build-tests $(FLAGS)

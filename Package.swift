@@ -21,14 +21,15 @@ func tests(_ name: String, needs: [Target.Dependency], resources: [Resource] = [
 }
 
 /// A program that shows how the library is used, in `Examples/<Name>`.
-func example(_ name: String) -> Target {
-    .executableTarget(name: name, dependencies: ["Martlet"], path: "Examples/\(name)", swiftSettings: house)
+func example(_ name: String, needs: [Target.Dependency] = []) -> Target {
+    .executableTarget(name: name, dependencies: ["Martlet"] + needs, path: "Examples/\(name)", swiftSettings: house)
 }
 
 let package = Package(
     name: "martlet",
     products: [
         .library(name: "Martlet", targets: ["Martlet"]),
+        .library(name: "MartletMainline", targets: ["MartletMainline"]),
         .library(name: "MartletSimulator", targets: ["MartletSimulator"]),
         .executable(name: "martlet", targets: ["MartletCommand"]),
     ],
@@ -63,6 +64,24 @@ let package = Package(
             name: "BusyWorld", dependencies: ["MartletSimulator", "MartletRuntime", "MartletWire", "CSeededRandom"],
             path: "Tests/BusyWorld", swiftSettings: house),
 
+        room("MartletRouting", needs: ["MartletRuntime"]),
+        tests("MartletRoutingTests", needs: ["MartletRouting", "MartletRuntime"]),
+
+        room("MartletMainline", needs: ["MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire"]),
+        tests(
+            "MartletMainlineTests",
+            needs: [
+                "MartletMainline", "MartletRouting", "MartletCrypto", "MartletRuntime", "MartletWire",
+                "MartletSimulator",
+                "MainlineWorlds", "CSeededRandom",
+            ]),
+        .target(
+            name: "MainlineWorlds",
+            dependencies: [
+                "MartletMainline", "MartletRouting", "MartletSimulator", "MartletRuntime", "MartletWire",
+            ],
+            path: "Tests/MainlineWorlds", swiftSettings: house),
+
         .systemLibrary(
             name: "CQUIC", path: "Sources/C/CQUIC", pkgConfig: "libngtcp2_crypto_gnutls",
             providers: [.apt(["libngtcp2-dev", "libngtcp2-crypto-gnutls-dev", "libgnutls28-dev"])]),
@@ -93,24 +112,42 @@ let package = Package(
                 "MartletRuntime", "MartletWire", "CSeededRandom",
             ]),
 
+        room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
+        tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
+
         room(
             "Martlet",
             needs: [
-                "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime", "MartletTransport", "MartletSwarm",
+                "MartletMesh", "MartletMainline", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime",
+                "MartletTransport", "MartletSwarm",
             ]),
 
-        .executableTarget(name: "MartletCommand", dependencies: ["Martlet"], swiftSettings: house),
-        tests("MartletCommandTests", needs: ["MartletCommand"]),
+        .systemLibrary(
+            name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+        .executableTarget(
+            name: "MartletCommand",
+            dependencies: ["Martlet", "MartletMainline", "MartletMesh", "MartletRuntime", "CEdit"],
+            swiftSettings: house),
+        tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
+
+        tests(
+            "InteropTests",
+            needs: [
+                "Martlet", "MartletMainline", "MartletMesh", "MartletCrypto", "MartletRuntime", "MartletWire",
+                "TransportTest",
+            ],
+            resources: [.copy("Peers"), .copy("requirements.txt")]),
 
         example("Frames"),
+        example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
+
+        tests(
+            "SimulationTests",
+            needs: ["MartletSimulator", "MainlineWorlds", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
         .executableTarget(
             name: "TransportTest", dependencies: ["Martlet"], path: "interop/transport",
             exclude: ["Dockerfile", "README.md"], swiftSettings: house),
-        .testTarget(
-            name: "InteropTests", dependencies: ["Martlet", "TransportTest", "TestSupport"], exclude: ["Peers"],
-            swiftSettings: house),
-
         tests("TidyTests", needs: []),
     ],
     swiftLanguageModes: [.v6]

@@ -18,9 +18,13 @@ let package = Package(
         .target(name: "CYardsticks"),
         .target(name: "BenchmarkHarness", dependencies: ["CProbe"], swiftSettings: house),
         .executableTarget(
+            name: "MeshBenchmarks", dependencies: [.product(name: "Martlet", package: "martlet")],
+            swiftSettings: house),
+        .executableTarget(
             name: "Benchmarks",
             dependencies: [
                 "BenchmarkHarness", "CYardsticks", .product(name: "Martlet", package: "martlet"),
+                .product(name: "MartletMainline", package: "martlet"),
                 .product(name: "MartletSimulator", package: "martlet"),
             ],
             swiftSettings: house,

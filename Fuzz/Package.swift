@@ -8,7 +8,9 @@ let package = Package(
     targets: [
         .executableTarget(
             name: "Fuzz",
-            dependencies: [.product(name: "Martlet", package: "martlet")],
+            dependencies: [
+                .product(name: "Martlet", package: "martlet"), .product(name: "MartletMainline", package: "martlet"),
+            ],
             swiftSettings: [
                 .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
                 .enableUpcomingFeature("ExistentialAny"),

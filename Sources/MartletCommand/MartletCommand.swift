@@ -7,8 +7,11 @@ struct MartletCommand: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             "martlet", abstract: "one peer-to-peer node",
-            examples: ["martlet version"],
-            subcommands: [ListenCommand.self, PingCommand.self, PerfCommand.self, VersionCommand.self])
+            examples: ["martlet listen", "martlet dht find chess", "martlet version"],
+            subcommands: [
+                ListenCommand.self, PingCommand.self, PerfCommand.self, DHTCommand.self, MeshCommand.self,
+                VersionCommand.self,
+            ])
     }
 
     static func main() async {

@@ -42,9 +42,18 @@ extension EventLoop {
     ) -> Task<Void, Never> {
         preconditionCurrent()
         let carried = Carried(value: body)
-        return Task(name: name, executorPreference: taskExecutor) { [home] in
-            await home.converse(carried)
+        guard let conversations else {
+            return Task(name: name, executorPreference: taskExecutor) { [home] in
+                await home.converse(carried)
+            }
         }
+        let number = conversations.begin()
+        let task = Task(name: name, executorPreference: taskExecutor) { [home] in
+            await home.converse(carried)
+            conversations.ended(number)
+        }
+        conversations.began(number, task)
+        return task
     }
 
     /// Runs `body` on the loop for a caller on any thread, and waits for what it returns.
@@ -52,7 +61,10 @@ extension EventLoop {
         _ body: sending nonisolated(nonsending) @escaping () async throws -> Result
     ) async throws -> Result {
         let carried = Carried(value: body)
-        return try await home.run(carried).value
+        // A task that prefers no executor would come back through the global pool each time that it waits.
+        return try await withTaskExecutorPreference(taskExecutor) { [home] in
+            try await home.run(carried).value
+        }
     }
 
     /// Runs `body` as part of the calling conversation, and cancels it at `deadline`.

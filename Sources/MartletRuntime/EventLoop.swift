@@ -28,6 +28,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// Where `loop.spawn` and `Task(executorPreference:)` put what is no actor's.
     public let taskExecutor: LoopTaskExecutor
     let home: Home
+    /// What is told of each conversation that `spawn` begins, where anything is. Set before the first.
+    package var conversations: Conversations?
     private let driver: any LoopDriver
     private let inbox = Lock(Inbox())
     private let hasMail = Atomic(false)
@@ -111,10 +113,12 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// nothing here, will be woken by whatever comes after.
     public var hasPost: Bool { hasMail.load(ordering: .sequentiallyConsistent) }
 
-    /// Runs what waits, at most `jobsPerTurn` of it, as the current loop of this thread. The driver's alone to call.
-    public func turn(watchdog: Watchdog? = nil) {
+    /// Runs what waits, at most `jobsPerTurn` of it, as the current loop of this thread, and says how much it was. The
+    /// driver's alone to call.
+    @discardableResult
+    public func turn(watchdog: Watchdog? = nil) -> Int {
+        var budget = Self.jobsPerTurn
         asCurrent {
-            var budget = Self.jobsPerTurn
             if hasMail.load(ordering: .acquiring) { takeMail() }
             let actors = asUnownedSerialExecutor()
             let tasks = taskExecutor.asUnownedTaskExecutor()
@@ -136,6 +140,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
                 }
             }
         }
+        return Self.jobsPerTurn - budget
     }
 
     /// Runs `body` as the current loop of this thread: how the driver delivers what came from outside.

@@ -54,7 +54,8 @@ public final class LoopTimer {
 
 /// The timers of a loop, or of all loops of a simulated world, and the clock that they share.
 public final class TimerQueue {
-    var wheel: TimingWheel
+    // Touched at every turn of a loop; the wheel calls nobody.
+    @exclusivity(unchecked) var wheel: TimingWheel
     private var timers: [Unmanaged<LoopTimer>?] = []
     /// The clock as it was last read. It never goes back.
     public private(set) var now: Instant

@@ -19,31 +19,48 @@ public final class Host {
         case down
     }
 
-    /// Its name, which stands in log lines.
-    public let name: String
+    // What every packet looks at stands first, and together: with many hosts, memory that is far is what takes time.
+
     /// Which of the world's hosts it is.
     public let number: Int
-    /// What it keeps when it is killed.
-    public let disk: SimulatedDisk
+    // A world owns its hosts, and is never used through them once it is gone.
+    unowned(unsafe) let world: World
+    /// The environment of what runs on it now.
+    public private(set) var environment: SimulatedEnvironment! = nil
+    /// The first of `addresses`, and whether there are others.
+    private var firstAddress = IPAddress.anyV4
+    private var hasOthers = false
     /// Whether it runs.
     public private(set) var state = State.up
-    /// Its line to its network, one direction each.
-    public internal(set) var network: Network?
-    var up = Line(LinkConditions())
-    var down = Line(LinkConditions())
+    /// Its line to its network. The direction to the host is the world's, by number, so that whoever sends to it need
+    /// not touch the host.
+    @exclusivity(unchecked) var up = Line(LinkConditions())
+    /// The network that it was attached to last, which it sends to.
+    public private(set) var network: Network?
+    /// Its name, which stands in log lines.
+    public let name: String
+    /// What it keeps when it is killed.
+    public let disk: SimulatedDisk
+    /// What the faults of a schedule do to its line now.
+    var trouble: LineTrouble?
     /// How far its calendar clock is ahead of the world's.
     public var wallClockOffset = Duration.zero
     /// How many bytes of a TCP stream it keeps for a reader.
     public var tcpReceiveBuffer = 6 << 20
-    // A world owns its hosts, and is never used through them once it is gone.
-    unowned(unsafe) let world: World
-    var addresses: [NetworkInterface] = []
-    /// The environment of what runs on it now.
-    public private(set) var environment: SimulatedEnvironment! = nil
+    private(set) var addresses: [NetworkInterface] = [] {
+        didSet {
+            firstAddress = addresses.first?.address ?? .anyV4
+            hasOthers = addresses.count > 1
+        }
+    }
+    /// In which network each of the addresses is.
+    private var networks: [Network] = []
+    private var interfacesMade: UInt32 = 0
     private var programs: [Program] = []
     private var held: [Packet] = []
     private var heldTimers: [LoopTimer] = []
     private var isHeld = false
+    private var owesInterfaceChange = false
 
     /// How many packets wait for a paused host at the most.
     static let heldPackets = 1024
@@ -52,6 +69,7 @@ public final class Host {
         self.name = name
         self.number = number
         self.world = world
+        world.downLines.append(Line(LinkConditions()))
         disk = SimulatedDisk(random: world.random.split())
         environment = SimulatedEnvironment(host: self)
     }
@@ -61,7 +79,7 @@ public final class Host {
         get { up.conditions }
         set {
             up.conditions = newValue
-            down.conditions = newValue
+            world.downLines[number].conditions = newValue
         }
     }
 
@@ -73,8 +91,8 @@ public final class Host {
 
     /// What its line does with what comes to it.
     public var downLine: LinkConditions {
-        get { down.conditions }
-        set { down.conditions = newValue }
+        get { world.downLines[number].conditions }
+        set { world.downLines[number].conditions = newValue }
     }
 
     /// Its first address.
@@ -83,33 +101,63 @@ public final class Host {
         return addresses[0].address
     }
 
-    func owns(_ address: IPAddress) -> Bool { addresses.contains { $0.address == address } }
+    func owns(_ address: IPAddress) -> Bool {
+        if address == firstAddress { return true }
+        return hasOthers && addresses.contains { $0.address == address }
+    }
+
+    /// The address from which it sends to `destination`: of those of its family, the one it was given last.
+    func sourceAddress(for destination: IPAddress) -> IPAddress? {
+        guard hasOthers else {
+            return firstAddress.isV4 == destination.isV4 && !firstAddress.isUnspecified ? firstAddress : nil
+        }
+        return addresses.last { $0.address.isV4 == destination.isV4 }?.address
+    }
+
+    /// The network in which it has `address`.
+    func network(of address: IPAddress) -> Network? {
+        if address == firstAddress, !hasOthers { return network }
+        return addresses.firstIndex { $0.address == address }.map { networks[$0] }
+    }
 
     // MARK: Where it is
 
     /// Gives it one more address in `network`, which becomes the one it sends to.
     public func attach(to network: Network, as address: IPAddress) {
-        network.add(.host(self), at: address)
+        network.add(.host(number), at: address)
         self.network = network
+        interfacesMade += 1
         addresses.append(
             NetworkInterface(
-                name: "eth\(addresses.count)", index: UInt32(addresses.count + 1), address: address,
+                name: "eth\(interfacesMade - 1)", index: interfacesMade + 1, address: address,
                 prefixLength: address.isV4 ? 24 : 64))
-        environment.interfacesChanged()
+        networks.append(network)
+        interfacesChanged()
     }
 
     /// Takes an address away.
     public func detach(_ address: IPAddress) {
-        network?.remove(address)
-        addresses.removeAll { $0.address == address }
-        environment.interfacesChanged()
+        guard let index = addresses.firstIndex(where: { $0.address == address }) else { return }
+        leave(index)
+        network = networks.last
+        interfacesChanged()
     }
 
     /// Moves it to another network, where it has `address` alone.
     public func move(to network: Network, as address: IPAddress) {
-        for interface in addresses { self.network?.remove(interface.address) }
-        addresses = []
+        while !addresses.isEmpty { leave(addresses.count - 1) }
         attach(to: network, as: address)
+    }
+
+    private func leave(_ index: Int) {
+        networks[index].remove(addresses[index].address)
+        addresses.remove(at: index)
+        networks.remove(at: index)
+    }
+
+    private func interfacesChanged() {
+        guard state != .paused else { return owesInterfaceChange = true }
+        environment.interfacesChanged()
     }
 
     // MARK: What it runs
@@ -126,7 +174,7 @@ public final class Host {
     private func launch(_ program: @escaping Program) {
         let environment = environment!
         world.deliver(to: environment.loop) {
-            let task = environment.loop.spawn(name) {
+            environment.loop.spawn(name) {
                 do {
                     try await program(environment)
                 } catch {
@@ -135,7 +183,6 @@ public final class Host {
                     host.world.fail("\(host.name): \(error)")
                 }
             }
-            environment.programs.append(task)
         }
     }
 
@@ -143,18 +190,25 @@ public final class Host {
     public func pause() {
         guard state == .up else { return }
         state = .paused
+        told()
     }
 
     /// Goes on after `pause`.
     public func resume() {
         guard state == .paused else { return }
         state = .up
+        told()
         let timers = heldTimers
         let packets = held
         heldTimers = []
         held = []
-        for timer in timers { fire(timer) }
-        for packet in packets { arrive(packet) }
+        if owesInterfaceChange {
+            owesInterfaceChange = false
+            environment.interfacesChanged()
+        }
+        // By way of the clock, so that what one of them cancels does not happen.
+        for timer in timers { timer.arm(at: world.now) }
+        for packet in packets { world.schedule.add(.arrival(packet, at: number), at: world.now) }
         if isHeld {
             isHeld = false
             world.makeReady(environment.loop)
@@ -165,16 +219,25 @@ public final class Host {
     public func kill() {
         guard state != .down else { return }
         state = .down
+        let lost = held
         held = []
         heldTimers = []
         isHeld = false
+        owesInterfaceChange = false
+        told()
+        for packet in lost { world.drop(packet, .hostDown) }
         environment.die()
+    }
+
+    private func told() {
+        for watcher in world.watchers { watcher.changed(self) }
     }
 
     /// Switches it on again after `kill`, or off and on; its programs start anew.
     public func restart() {
         kill()
         state = .up
+        told()
         environment = SimulatedEnvironment(host: self)
         for program in programs { launch(program) }
     }
@@ -210,6 +273,9 @@ public final class Host {
             world.drop(packet, .hostDown)
         }
     }
+
+    /// How many packets wait until it is resumed.
+    var waitingPackets: Int { held.count }
 
     func lost(_ packet: Packet, _ report: LossReport) {
         guard state != .down else { return }

@@ -1,6 +1,8 @@
 import MartletRuntime
 
 /// What a line does to the packets that go over it in one direction.
+///
+/// Changes hold for the packets that are sent from then on; what becomes of those on their way may be settled already.
 public struct LinkConditions: Hashable, Sendable {
     /// How long a packet takes, at the least.
     public var latency: Duration = .milliseconds(1)
@@ -14,7 +16,7 @@ public struct LinkConditions: Hashable, Sendable {
     public var reordering = 0.0
     /// Bits a second, or `nil` for as many as there are.
     public var rate: Int?
-    /// How many bytes may wait for their turn where there is a rate; what comes on top is lost.
+    /// How many bytes may be queued where there is a rate, those that are being sent included; the rest is lost.
     public var queueBound = 1 << 20
     /// The largest packet, its headers included. Larger ones are lost: there is no fragmentation.
     public var mtu = 1500
@@ -38,6 +40,8 @@ public struct LinkConditions: Hashable, Sendable {
 struct Line {
     var conditions: LinkConditions
     private var busyUntil = Instant.start
+    /// The rate by which `busyUntil` was reckoned.
+    private var pace = 0
     private var lastArrival = Instant.start
 
     init(_ conditions: LinkConditions) { self.conditions = conditions }
@@ -52,6 +56,8 @@ struct Line {
         guard size <= conditions.mtu else { return .lost(.tooLarge) }
         var departure = now
         if let rate = conditions.rate {
+            guard rate > 0 else { return .lost(.queueFull) }
+            if rate != pace { keepPace(rate, at: now) }
             let begin = max(now, busyUntil)
             let waiting = Double((begin - now).nanoseconds) * Double(rate) / 8e9
             guard Int(waiting) + size <= conditions.queueBound || begin == now else { return .lost(.queueFull) }
@@ -62,6 +68,15 @@ struct Line {
         let arrival = arrival(of: departure, random: &random)
         guard random.chance(conditions.duplication) else { return .arrives(arrival, andAgain: nil) }
         return .arrives(arrival, andAgain: self.arrival(of: departure, random: &random))
+    }
+
+    /// The rate has changed: what waits goes out at the new one.
+    private mutating func keepPace(_ rate: Int, at now: Instant) {
+        if busyUntil > now {
+            let waiting = Double((busyUntil - now).nanoseconds) * Double(pace) / Double(rate)
+            busyUntil = now + .nanoseconds(Int64(waiting))
+        }
+        pace = rate
     }
 
     private mutating func arrival(of departure: Instant, random: inout SeededRandom) -> Instant {

@@ -99,6 +99,20 @@ struct NATTable {
         var expires: Instant
         /// To whom something was sent, and until when that lets answers in.
         var permitted: [SocketAddress: Instant] = [:]
+        private var nextSweep = 256
+
+        init(key: Key, port: UInt16, expires: Instant) {
+            self.key = key
+            self.port = port
+            self.expires = expires
+        }
+
+        mutating func permit(_ remote: SocketAddress, until expires: Instant, at now: Instant) {
+            permitted[remote] = expires
+            guard permitted.count >= nextSweep else { return }
+            permitted = permitted.filter { $0.value > now }
+            nextSweep = max(256, 2 * permitted.count)
+        }
     }
 
     private static let firstPort: UInt16 = 1024
@@ -131,6 +145,9 @@ struct NATTable {
         case .firewall(let filtering):
             inbound ? checkIn(packet, filtering, at: now) : noteOut(packet, at: now)
         case .nat(let behavior) where behavior.blocksUDP && packet.transport == .udp: .drop(.udpBlocked)
+        // The other family's addresses are not translated, only guarded.
+        case .nat(let behavior) where packet.destination.ip.isV4 != address.isV4:
+            inbound ? checkIn(packet, behavior.filtering, at: now) : noteOut(packet, at: now)
         case .nat(let behavior):
             inbound ? translateIn(packet, behavior, at: now) : translateOut(packet, behavior, at: now)
         }
@@ -154,7 +171,7 @@ struct NATTable {
         let expires = now + (isTCP ? behavior.tcpLifetime : behavior.lifetime)
         let outside = OutsidePort(isTCP: isTCP, port: port)
         mappings[outside]?.expires = expires
-        mappings[outside]?.permitted[packet.destination] = expires
+        mappings[outside]?.permit(packet.destination, until: expires, at: now)
         var translated = packet
         translated.source = SocketAddress(address, port: port)
         guard packet.destination.ip == address else { return .forward(translated) }
@@ -171,7 +188,7 @@ struct NATTable {
         if behavior.refreshesInbound || isTCP {
             let expires = now + (isTCP ? behavior.tcpLifetime : behavior.lifetime)
             mappings[outside]?.expires = expires
-            mappings[outside]?.permitted[packet.source] = expires
+            mappings[outside]?.permit(packet.source, until: expires, at: now)
         }
         var translated = packet
         translated.destination = mapping.key.inside
@@ -216,20 +233,25 @@ struct NATTable {
 
     /// How long a firewall remembers what went out.
     private static let flowLifetime = Duration.seconds(120)
+    private static let tcpFlowLifetime = Duration.seconds(7440)
 
     private mutating func noteOut(_ packet: Packet, at now: Instant) -> Verdict {
-        let key = Key(isTCP: packet.transport != .udp, inside: packet.source, remote: nil)
-        let expires = now + Self.flowLifetime
-        flows[key, default: Mapping(key: key, port: packet.source.port, expires: expires)].expires = expires
-        flows[key]?.permitted[packet.destination] = expires
+        note(Key(isTCP: packet.transport != .udp, inside: packet.source, remote: nil), packet.destination, at: now)
         return .forward(packet)
     }
 
-    private func checkIn(_ packet: Packet, _ filtering: Filtering, at now: Instant) -> Verdict {
+    private mutating func checkIn(_ packet: Packet, _ filtering: Filtering, at now: Instant) -> Verdict {
         let key = Key(isTCP: packet.transport != .udp, inside: packet.destination, remote: nil)
         guard let flow = flows[key], flow.expires > now, permits(flow, packet.source, filtering, at: now) else {
             return .drop(.filtered)
         }
+        if key.isTCP { note(key, packet.source, at: now) }
         return .forward(packet)
+    }
+
+    private mutating func note(_ key: Key, _ remote: SocketAddress, at now: Instant) {
+        let expires = now + (key.isTCP ? Self.tcpFlowLifetime : Self.flowLifetime)
+        flows[key, default: Mapping(key: key, port: key.inside.port, expires: expires)].expires = expires
+        flows[key]?.permit(remote, until: expires, at: now)
     }
 }

@@ -46,18 +46,14 @@ extension SimulatedEnvironment {
         _ name: String, _ type: RecordType, deadline: Instant
     ) async throws(NameError) -> [NameRecord] {
         do {
+            // An answer to an earlier question is as good as one to the last.
+            var arrival = Instant.never
             while let host = livingHost {
-                guard let arrival = host.askName(), arrival < min(loop.now + NameZone.retry, deadline) else {
-                    guard loop.now + NameZone.retry < deadline else {
-                        try await loop.sleep(until: deadline)
-                        throw NameError.timedOut
-                    }
-                    try await loop.sleep(for: NameZone.retry)
-                    continue
-                }
-                try await loop.sleep(until: arrival)
-                guard let host = livingHost else { break }
-                return try host.world.names.answer(name, type)
+                arrival = min(arrival, host.askName() ?? .never)
+                let next = min(arrival, loop.now + NameZone.retry, deadline)
+                try await loop.sleep(until: next)
+                guard next < deadline else { throw NameError.timedOut }
+                if next == arrival, let host = livingHost { return try host.world.names.answer(name, type) }
             }
             throw NameError.cancelled
         } catch let error as NameError {
@@ -74,7 +70,8 @@ extension Host {
         guard network != nil, !world.names.isSilent else { return nil }
         guard case .arrives(let asked, _) = up.carry(size: 80, at: world.now, random: &world.random) else { return nil }
         let answered = asked + world.names.latency
-        guard case .arrives(let back, _) = down.carry(size: 120, at: answered, random: &world.random) else {
+        guard case .arrives(let back, _) = world.downLines[number].carry(size: 120, at: answered, random: &world.random)
+        else {
             return nil
         }
         return back

@@ -13,7 +13,7 @@ public final class Network {
 
     /// Who has an address in a network.
     enum Resident {
-        case host(Host)
+        case host(Int)
         case gateway(Gateway)
     }
 
@@ -27,9 +27,17 @@ public final class Network {
     func add(_ resident: Resident, at address: IPAddress) {
         precondition(residents[address] == nil, "two hosts have the address \(address) in \(name)")
         residents[address] = resident
+        // What is not translated is reached from above by its own address.
+        if let gateway, !gateway.translates(address) { gateway.outside.add(.gateway(gateway), at: address) }
     }
 
-    func remove(_ address: IPAddress) { residents[address] = nil }
+    func remove(_ address: IPAddress) {
+        residents[address] = nil
+        if let gateway, !gateway.translates(address) { gateway.outside.remove(address) }
+    }
+
+    /// Lets go of everyone, so that hosts and networks don't hold each other for ever.
+    func dissolve() { residents = [:] }
 
     func resident(at address: IPAddress) -> Resident? { residents[address] }
 
@@ -40,7 +48,7 @@ public final class Network {
         packet.hopsLeft -= 1
         switch residents[packet.destination.ip] {
         case .host(let host):
-            world.carry(packet, downTo: host, at: world.now)
+            world.carry(packet, to: host)
         case .gateway(let gateway):
             world.carry(packet, through: gateway, inbound: true)
         case nil:
@@ -72,7 +80,7 @@ public final class Gateway {
     var down: Line
     /// The network above.
     let outside: Network
-    // Set by the network that is made with this gateway, which lives as long.
+    // Set by the network that is made with this gateway, which the world keeps as long as itself.
     unowned(unsafe) var inside: Network! = nil
     private var table: NATTable
 
@@ -93,6 +101,12 @@ public final class Gateway {
             up.conditions = newValue
             down.conditions = newValue
         }
+    }
+
+    /// Whether hosts behind it that have such addresses seem to have another.
+    func translates(_ address: IPAddress) -> Bool {
+        if case .nat = kind { return address.isV4 == self.address.isV4 }
+        return false
     }
 
     /// Forgets all mappings, as a box does that was switched off and on.
@@ -118,7 +132,9 @@ extension World {
     ) -> Network {
         let gateway = Gateway(
             kind, address: address, outside: outside ?? internet, line: line, random: random.split())
-        return Network(name: name, world: self, gateway: gateway)
+        let network = Network(name: name, world: self, gateway: gateway)
+        networks.append(network)
+        return network
     }
 
     /// Takes a packet from a host onto its line.
@@ -129,54 +145,62 @@ extension World {
         note(.send, packet, host.number)
         for watcher in watchers { watcher.sent(packet, by: host) }
         if host.owns(packet.destination.ip) || packet.destination.ip.isLoopback {
-            return schedule.add(.arrival(packet, at: host), at: now + .microseconds(10))
+            return schedule.add(.arrival(packet, at: host.number), at: now + .microseconds(10))
         }
-        guard let network = host.network else { return drop(packet, .noRoute) }
+        // An address that the host has no longer leads nowhere any more.
+        guard let network = host.network(of: packet.source.ip) else { return drop(packet, .noRoute) }
         switch host.up.carry(size: packet.size, at: now, random: &random) {
         case .lost(let reason):
             drop(packet, reason)
         case .arrives(let arrival, let again):
             enter(network, packet, at: arrival)
-            if let again {
-                statistics.duplicated += 1
-                packet.lossReport = nil
-                enter(network, packet, at: again)
-            }
+            if let again { enter(network, double(packet), at: again) }
         }
+    }
+
+    /// Takes note that the network makes two of a packet, and returns the second. Its loss is nobody's.
+    private func double(_ packet: Packet) -> Packet {
+        var second = packet
+        second.lossReport = nil
+        statistics.duplicated += 1
+        for watcher in watchers { watcher.duplicated(second) }
+        return second
     }
 
     /// Brings a packet into a network at a later time. Where no other packet could come before it on its host's line
     /// and change what becomes of it, that is decided at once, which saves an event.
     private func enter(_ network: Network, _ packet: Packet, at time: Instant) {
-        if case .host(let host) = network.resident(at: packet.destination.ip), !host.down.conditions.remembers {
+        if case .host(let host) = network.resident(at: packet.destination.ip), !downLines[host].conditions.remembers,
+            paths.isEmpty
+        {
             carry(packet, downTo: host, at: time)
         } else {
             schedule.add(.network(packet, network), at: time)
         }
     }
 
-    /// Takes a packet that comes to a host's line at `time` to the line's end.
-    func carry(_ packet: Packet, downTo host: Host, at time: Instant) {
-        var time = time
-        if !paths.isEmpty, var path = paths[PathKey(from: packet.sender, to: host.number)] {
-            let outcome = path.carry(size: packet.size, at: time, random: &random)
-            paths[PathKey(from: packet.sender, to: host.number)] = path
-            switch outcome {
-            case .lost(let reason): return drop(packet, reason)
-            case .arrives(let arrival, _): time = arrival
-            }
+    /// Takes a packet that comes to a host at `time` over the path that lies before its line, where there is one.
+    func carry(_ packet: Packet, to host: Int) {
+        let key = PathKey(from: packet.sender, to: host)
+        guard !paths.isEmpty, let outcome = paths[key]?.carry(size: packet.size, at: now, random: &random) else {
+            return carry(packet, downTo: host, at: now)
         }
-        switch host.down.carry(size: packet.size, at: time, random: &random) {
+        switch outcome {
+        case .lost(let reason): drop(packet, reason)
+        case .arrives(let arrival, let again):
+            schedule.add(.line(packet, to: host), at: arrival)
+            if let again { schedule.add(.line(double(packet), to: host), at: again) }
+        }
+    }
+
+    /// Takes a packet that comes to a host's line at `time` to the line's end.
+    func carry(_ packet: Packet, downTo host: Int, at time: Instant) {
+        switch downLines[host].carry(size: packet.size, at: time, random: &random) {
         case .lost(let reason):
             drop(packet, reason)
         case .arrives(let arrival, let again):
             schedule.add(.arrival(packet, at: host), at: arrival)
-            if let again {
-                statistics.duplicated += 1
-                var packet = packet
-                packet.lossReport = nil
-                schedule.add(.arrival(packet, at: host), at: again)
-            }
+            if let again { schedule.add(.arrival(double(packet), at: host), at: again) }
         }
     }
 
@@ -184,21 +208,30 @@ extension World {
         guard inbound else { return gateway.pass(packet, inbound: false) }
         switch gateway.down.carry(size: packet.size, at: now, random: &random) {
         case .lost(let reason): drop(packet, reason)
-        case .arrives(let arrival, _): schedule.add(.gateway(packet, gateway), at: arrival)
+        case .arrives(let arrival, let again):
+            schedule.add(.gateway(packet, gateway), at: arrival)
+            if let again { schedule.add(.gateway(double(packet), gateway), at: again) }
         }
     }
 
     func carry(_ packet: Packet, upFrom gateway: Gateway) {
         switch gateway.up.carry(size: packet.size, at: now, random: &random) {
         case .lost(let reason): drop(packet, reason)
-        case .arrives(let arrival, _): schedule.add(.network(packet, gateway.outside), at: arrival)
+        case .arrives(let arrival, let again):
+            schedule.add(.network(packet, gateway.outside), at: arrival)
+            if let again { schedule.add(.network(double(packet), gateway.outside), at: again) }
         }
     }
 
     /// A packet has come to the end of a host's line.
-    func arrive(_ packet: Packet, at host: Host) {
-        if partitions.contains(where: { $0.separates(packet.sender, from: host.number) }) {
+    func arrive(_ packet: Packet, at number: Int) {
+        let host = hosts[number]
+        if !partitions.isEmpty, partitions.contains(where: { $0.separates(packet.sender, from: host.number) }) {
             return drop(packet, .partition)
+        }
+        // The host may have moved while the packet was on its way.
+        guard host.owns(packet.destination.ip) || packet.destination.ip.isLoopback else {
+            return drop(packet, .noRoute)
         }
         host.arrive(packet)
     }
@@ -214,7 +247,7 @@ extension World {
         statistics.dropped[reason] += 1
         note(.drop, packet, reason.rawValue)
         for watcher in watchers { watcher.dropped(packet, because: reason) }
-        if let report = packet.lossReport { hosts[report.host].lost(packet, report) }
+        if let report = packet.lossReport { hosts[Int(report.host)].lost(packet, report) }
     }
 }
 
@@ -248,8 +281,9 @@ extension World {
     @discardableResult
     public func separate(_ some: [Host], from others: [Host], oneWay: Bool = false) -> Partition {
         let partition = Partition(
-            number: (partitions.last?.number ?? 0) + 1, from: Set(some.map(\.number)), to: Set(others.map(\.number)),
+            number: nextPartition, from: Set(some.map(\.number)), to: Set(others.map(\.number)),
             isOneWay: oneWay)
+        nextPartition += 1
         partitions.append(partition)
         return partition
     }

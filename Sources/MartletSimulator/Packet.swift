@@ -24,9 +24,24 @@ public struct Packet: Sendable {
     /// Which host sent it, by number, wherever translation makes it seem to come from.
     var sender = 0
     /// How many more times it may pass from network to network.
-    var hopsLeft: UInt8 = 16
+    var hopsLeft = Packet.hops
     /// For a segment, which sender to tell of its loss; it stands for the sender's retransmission timer.
     var lossReport: LossReport?
+
+    /// How often a packet may pass from network to network.
+    static let hops: UInt8 = 16
+
+    /// A packet that has just been sent.
+    public init(
+        source: SocketAddress, destination: SocketAddress, transport: Transport, payload: Bytes,
+        ecn: ECN = .notCapable
+    ) {
+        self.source = source
+        self.destination = destination
+        self.transport = transport
+        self.payload = payload
+        self.ecn = ecn
+    }
 
     /// How many bytes it has on the line: the payload and the usual headers.
     public var size: Int {
@@ -61,17 +76,18 @@ public struct TCPHeader: Hashable, Sendable {
 
     /// What kind of segment it is.
     public var flags: Flags
-    /// Which byte of the stream the payload begins with; the first is 1, behind the SYN.
+    /// The number of the payload's first byte. A SYN and a FIN take a number too. 64 bits, so that none comes twice.
     public var sequence: UInt64
-    /// Up to which byte everything has been received.
+    /// The number of the first byte that has not been received, where there is an ACK.
     public var acknowledgement: UInt64
-    /// Up to which byte the receiver has room.
+    /// For how many bytes from there on the receiver has room.
     public var window: UInt64
 }
 
 /// Which sender to tell of a segment's loss, by number, so that packets stay plain values.
 struct LossReport: Hashable, Sendable {
-    var host: Int
-    var stream: Int
-    var attempt: Int
+    var host: UInt32
+    var stream: UInt32
+    /// How often it has been lost before.
+    var attempt: UInt8
 }

@@ -1,8 +1,9 @@
 /// The jobs that a world's code would have put on Swift's global pool, run on the world's thread instead.
 final class PoolQueue {
     private let executor = Executor()
-    private var jobs: [UnownedJob] = []
-    private var first = 0
+    // Asked at every step of a world; what a job adds is added after it was taken out.
+    @exclusivity(unchecked) private var jobs: [UnownedJob] = []
+    @exclusivity(unchecked) private var first = 0
 
     func add(_ job: UnsafeMutableRawPointer) {
         jobs.append(unsafeBitCast(job, to: UnownedJob.self))
@@ -11,7 +12,7 @@ final class PoolQueue {
     /// Runs the first job. Says whether there was one.
     func runOne() -> Bool {
         guard first < jobs.count else {
-            jobs.removeAll(keepingCapacity: true)
+            if first > 0 { jobs.removeAll(keepingCapacity: true) }
             first = 0
             return false
         }

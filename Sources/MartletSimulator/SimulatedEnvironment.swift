@@ -16,10 +16,12 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     public let files: any FileStore
     let life: HostLife
     private var udp: [UInt16: [SimulatedUDPSocket]] = [:]
+    /// The socket that got the last datagram, where it has its port for itself.
+    private var recent: SimulatedUDPSocket?
     private(set) var tcp: SimulatedTCP! = nil
     private var watches: [WeakWatch] = []
     private var nextPort: UInt16
-    var programs: [Task<Void, Never>] = []
+    private let conversations = Conversations()
     private var draw: SeededRandom
 
     /// The first of the ports that are given out where 0 is asked for.
@@ -40,6 +42,7 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
         log = Logger(
             subsystem: host.name, sink: WorldLogSink(host: host.name, timers: world.timers), levels: world.logLevels)
         files = SimulatedFiles(of: host, life: life, loop: loop)
+        loop.conversations = conversations
         tcp = SimulatedTCP(environment: self)
     }
 
@@ -85,14 +88,18 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     /// Opens a socket that sends and receives over the host's line.
     public func bindUDP(_ address: SocketAddress, options: UDPOptions) throws(NetworkError) -> UDPSocket {
         let bound = try bindable(address, "bind") { port in
-            udp[port]?.contains { overlaps($0.localAddress.ip, address.ip) && !options.reusesPort } ?? false
+            udp[port]?.contains {
+                overlaps($0.localAddress.ip, address.ip) && !($0.reusesPort && options.reusesPort)
+            } ?? false
         }
         let socket = SimulatedUDPSocket(environment: self, localAddress: bound, reusesPort: options.reusesPort)
         udp[bound.port, default: []].append(socket)
+        recent = nil
         return socket
     }
 
     func udpClosed(_ socket: SimulatedUDPSocket) {
+        recent = nil
         udp[socket.localAddress.port]?.removeAll { $0 === socket }
         if udp[socket.localAddress.port]?.isEmpty ?? false { udp[socket.localAddress.port] = nil }
     }
@@ -104,17 +111,38 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
             host.world.delivered(packet, to: host)
             return host.world.deliver(to: loop) { tcp.arrive(packet, header) }
         }
-        let destination = packet.destination.ip
-        let socket = udp[packet.destination.port]?.first { socket in
-            overlaps(socket.localAddress.ip, destination) && socket.localAddress.ip.isV4 == destination.isV4
-        }
-        guard let socket else { return host.world.drop(copy packet, .noSocket) }
+        guard let socket = socket(for: packet) else { return host.world.drop(copy packet, .noSocket) }
         host.world.delivered(packet, to: host)
         let packet = copy packet
         host.world.deliver(to: loop) { socket.receive(packet) }
     }
 
+    private func socket(for packet: borrowing Packet) -> SimulatedUDPSocket? {
+        let destination = packet.destination.ip
+        if let recent, recent.localAddress.port == packet.destination.port,
+            overlaps(recent.localAddress.ip, destination)
+        {
+            return recent
+        }
+        guard let sockets = udp[packet.destination.port] else { return nil }
+        if sockets.count == 1 {
+            guard overlaps(sockets[0].localAddress.ip, destination) else { return nil }
+            recent = sockets[0]
+            return recent
+        }
+        // One that is bound to this very address goes before one bound to any; those that share it share by sender.
+        var matching = sockets.filter { $0.localAddress.ip == destination }
+        if matching.isEmpty { matching = sockets.filter { overlaps($0.localAddress.ip, destination) } }
+        guard !matching.isEmpty else { return nil }
+        var digest = TraceDigest()
+        digest.mix(UInt64(truncatingIfNeeded: packet.source.ip.number) ^ UInt64(packet.source.port) << 48)
+        return matching[Int(digest.value >> 1) % matching.count]
+    }
+
     // MARK: TCP
+
+    /// The number with which a TCP stream begins: one that no earlier connection has.
+    func drawSequence() -> UInt64 { draw.next() >> 2 }
 
     /// Accepts simulated connections.
     public func listenTCP(_ address: SocketAddress, options: TCPOptions) throws(NetworkError) -> TCPListener {
@@ -174,14 +202,14 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     }
 
     private func overlaps(_ left: IPAddress, _ right: IPAddress) -> Bool {
-        left == right || left.isUnspecified || right.isUnspecified
+        left == right || left.isV4 == right.isV4 && (left.isUnspecified || right.isUnspecified)
     }
 
     /// The address from which something for `destination` is sent.
     func sourceAddress(for destination: IPAddress, bound: IPAddress) -> IPAddress? {
         if !bound.isUnspecified { return bound }
         if destination.isLoopback { return destination }
-        return livingHost?.addresses.last { $0.address.isV4 == destination.isV4 && $0.isUp }?.address
+        return livingHost?.sourceAddress(for: destination)
     }
 
     // MARK: The host's life
@@ -199,19 +227,14 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
     func die() {
         guard let host = livingHost else { return }
         life.end()
+        recent = nil
         for socket in udp.values.joined() { socket.die() }
         udp = [:]
         watches = []
-        host.world.deliver(to: loop) { tcp.die() }
-        for program in programs { program.cancel() }
-        programs = []
-    }
-
-    /// The world is no more. Nothing runs any longer that could be told.
-    func dissolve() {
-        life.end()
-        for socket in udp.values.joined() { socket.die() }
-        udp = [:]
+        host.world.deliver(to: loop) {
+            tcp.die()
+            conversations.cancelAll()
+        }
     }
 
     private struct WeakWatch {

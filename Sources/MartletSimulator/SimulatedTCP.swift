@@ -3,10 +3,10 @@ import MartletWire
 
 /// TCP on a simulated host: which connections and listeners there are, and what comes in for which.
 ///
-/// Simulated TCP has handshakes, ordered delivery, bounded windows, FIN and RST, half-close and simultaneous open.
-/// A segment that the network loses is sent again after a growing delay, so that loss is seen as delay, and a
-/// connection fails when that has not helped for two minutes. There is no congestion control: a sender fills the
-/// receiver's window as fast as its line takes it.
+/// Simulated TCP has handshakes, ordered delivery, bounded windows, FIN and RST, half-close, simultaneous open and
+/// keep-alive. A segment that the network loses is sent again after a growing delay, so that loss is seen as delay,
+/// and a connection fails when that has not helped for about two minutes. There is no congestion control: a sender
+/// fills the receiver's window as fast as its line takes it. Bytes are acknowledged only where something depends on it.
 final class SimulatedTCP {
     /// What tells a host's connections apart.
     struct Ends: Hashable {
@@ -14,24 +14,31 @@ final class SimulatedTCP {
         var remote: SocketAddress
     }
 
-    /// A listener's connections that nobody has taken yet.
+    /// How many bytes a segment carries at the most, so that it fits into 1500 with IPv6's headers and some to spare.
     static let maximumSegment = 1400
 
-    // An environment owns this, and outlives it.
-    unowned(unsafe) let environment: SimulatedEnvironment
+    // The environment owns this, and its connections call it only while its host lives.
+    private unowned(unsafe) let environment: SimulatedEnvironment
+    let life: HostLife
+    let loop: EventLoop
     private var streams: [Ends: SimulatedTCPStream] = [:]
+    /// The same by number, for what is told of lost segments: behind a NAT their addresses say nothing.
+    private var numbered: [UInt32: SimulatedTCPStream] = [:]
     private var listeners: [SimulatedTCPListener] = []
-    private var nextNumber = 0
 
     init(environment: SimulatedEnvironment) {
         self.environment = environment
+        life = environment.life
+        loop = environment.loop
     }
 
     // MARK: From this host
 
     func listen(_ address: SocketAddress, options: TCPOptions) throws(NetworkError) -> SimulatedTCPListener {
         let bound = try environment.bindable(address, "listen") { port in
-            listeners.contains { $0.localAddress.port == port && $0.covers(address.ip) && !options.reusesPort }
+            listeners.contains {
+                $0.localAddress.port == port && $0.covers(address.ip) && !($0.options.reusesPort && options.reusesPort)
+            }
         }
         let listener = SimulatedTCPListener(tcp: self, localAddress: bound, options: options)
         listeners.append(listener)
@@ -42,28 +49,50 @@ final class SimulatedTCP {
         _ remote: SocketAddress, from local: SocketAddress?, options: TCPOptions
     ) throws(NetworkError) -> SimulatedTCPStream {
         let bound = local?.ip ?? (remote.ip.isV4 ? .anyV4 : .anyV6)
-        guard let source = environment.sourceAddress(for: remote.ip, bound: bound), remote.port != 0 else {
+        guard let source = environment.sourceAddress(for: remote.ip, bound: bound), source.isV4 == remote.ip.isV4,
+            remote.port != 0
+        else {
             throw NetworkError(.unreachable, "connect", remote)
         }
         let wanted = SocketAddress(source, port: local?.port ?? 0)
         let address = try environment.bindable(wanted, "connect") { port in
-            let ends = Ends(local: SocketAddress(source, port: port), remote: remote)
-            let isListening = listeners.contains { $0.localAddress.port == port }
-            return streams[ends] != nil || isListening && !options.reusesPort
+            isTaken(Ends(local: SocketAddress(source, port: port), remote: remote), isChosen: wanted.port != 0, options)
         }
         let stream = makeStream(Ends(local: address, remote: remote), options: options)
         stream.connect()
         return stream
     }
 
-    func makeStream(_ ends: Ends, options: TCPOptions) -> SimulatedTCPStream {
-        nextNumber += 1
-        let stream = SimulatedTCPStream(tcp: self, ends: ends, number: nextNumber, options: options)
+    /// Whether no connection may have these ends. A port that was chosen by the caller may serve several connections
+    /// only where all of them say so.
+    private func isTaken(_ ends: Ends, isChosen: Bool, _ options: TCPOptions) -> Bool {
+        let port = ends.local.port
+        if let stream = streams[ends], !(isChosen && stream.isLingering) { return true }
+        if listeners.contains(where: {
+            $0.localAddress.port == port && $0.covers(ends.local.ip) && !($0.options.reusesPort && options.reusesPort)
+        }) {
+            return true
+        }
+        guard isChosen, !options.reusesPort else { return false }
+        return streams.contains {
+            $0.key.local.port == port && $0.key.local.ip == ends.local.ip && !$0.value.isLingering
+        }
+    }
+
+    private func makeStream(_ ends: Ends, options: TCPOptions) -> SimulatedTCPStream {
+        if let former = streams[ends] { remove(former) }
+        let world = life.host?.world
+        world?.streamCount &+= 1
+        let stream = SimulatedTCPStream(
+            tcp: self, ends: ends, number: world?.streamCount ?? 0, initial: environment.drawSequence(),
+            options: options)
         streams[ends] = stream
+        numbered[stream.number] = stream
         return stream
     }
 
     func remove(_ stream: SimulatedTCPStream) {
+        numbered[stream.number] = nil
         if streams[stream.ends] === stream { streams[stream.ends] = nil }
     }
 
@@ -71,11 +100,12 @@ final class SimulatedTCP {
         listeners.removeAll { $0 === listener }
     }
 
-    func send(_ header: TCPHeader, _ payload: Bytes, _ ends: Ends, stream: Int?) {
-        guard let host = environment.livingHost else { return }
+    /// Sends a segment. The loss of one that belongs to a stream will be told to it.
+    func send(_ header: TCPHeader, _ payload: Bytes, _ ends: Ends, stream: UInt32?) {
+        guard let host = life.host else { return }
         var packet = Packet(
             source: ends.local, destination: ends.remote, transport: .tcp(header), payload: payload)
-        if let stream { packet.lossReport = LossReport(host: host.number, stream: stream, attempt: 0) }
+        if let stream { packet.lossReport = LossReport(host: UInt32(host.number), stream: stream, attempt: 0) }
         host.world.send(packet, from: host)
     }
 
@@ -87,19 +117,22 @@ final class SimulatedTCP {
             stream.arrive(packet, header)
         } else if header.flags == .syn, let listener = listener(for: packet.destination), listener.hasRoom {
             let stream = makeStream(ends, options: listener.options)
-            stream.accept(for: listener)
-        } else if !header.flags.contains(.rst) {
-            refuse(ends, header)
+            stream.accept(header, for: listener)
+        } else {
+            refuse(packet, header)
         }
     }
 
-    /// Answers what no connection wants.
-    private func refuse(_ ends: Ends, _ header: TCPHeader) {
-        send(
-            TCPHeader(
-                flags: [.rst, .ack], sequence: header.acknowledgement, acknowledgement: header.sequence, window: 0),
-            Bytes(),
-            ends, stream: nil)
+    /// Answers what no connection wants (RFC 9293 §3.10.7.1).
+    func refuse(_ packet: Packet, _ header: TCPHeader) {
+        guard !header.flags.contains(.rst) else { return }
+        var answer = TCPHeader(flags: .rst, sequence: header.acknowledgement, acknowledgement: 0, window: 0)
+        if !header.flags.contains(.ack) {
+            let length = packet.payload.count + (header.flags.isDisjoint(with: [.syn, .fin]) ? 0 : 1)
+            answer = TCPHeader(
+                flags: [.rst, .ack], sequence: 0, acknowledgement: header.sequence &+ UInt64(length), window: 0)
+        }
+        send(answer, Bytes(), Ends(local: packet.destination, remote: packet.source), stream: nil)
     }
 
     private func listener(for address: SocketAddress) -> SimulatedTCPListener? {
@@ -108,17 +141,17 @@ final class SimulatedTCP {
 
     /// The network has lost a segment: its sender's timer will find out.
     func lost(_ packet: Packet, _ report: LossReport) {
-        let ends = Ends(local: packet.source, remote: packet.destination)
-        // Behind a NAT the packet no longer says who sent it; the number does.
-        let stream = streams[ends] ?? streams.values.first { $0.number == report.stream }
-        stream?.lost(packet, attempt: report.attempt)
+        numbered[report.stream]?.lost(packet, attempt: report.attempt)
     }
 
     func die() {
         let all = streams.values.sorted { $0.number < $1.number }
+        let listeners = listeners
         streams = [:]
-        listeners = []
+        numbered = [:]
+        self.listeners = []
         for stream in all { stream.die() }
+        for listener in listeners { listener.die() }
     }
 }
 
@@ -131,7 +164,7 @@ final class SimulatedTCPListener: TCPListener {
     init(tcp: SimulatedTCP, localAddress: SocketAddress, options: TCPOptions) {
         self.tcp = tcp
         self.options = options
-        super.init(loop: tcp.environment.loop, localAddress: localAddress)
+        super.init(loop: tcp.loop, localAddress: localAddress)
     }
 
     override var onConnection: ((ByteStream) -> Void)? {
@@ -156,8 +189,13 @@ final class SimulatedTCPListener: TCPListener {
 
     override func close() {
         tcp.remove(self)
-        onConnection = nil
         for stream in waiting { stream.reset() }
+        die()
+    }
+
+    /// Lets go of everything; nothing is called back any more.
+    func die() {
         waiting = []
+        onConnection = nil
     }
 }

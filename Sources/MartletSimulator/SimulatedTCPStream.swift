@@ -7,6 +7,8 @@ final class SimulatedTCPStream: ByteStream {
         case connecting
         case accepting
         case established
+        /// Both directions have ended well. What was lost of the last words may still have to be said again.
+        case lingering
         case over
     }
 
@@ -14,11 +16,12 @@ final class SimulatedTCPStream: ByteStream {
     private static let firstWait = Duration.milliseconds(200)
     private static let firstHandshakeWait = Duration.seconds(1)
     private static let longestWait = Duration.seconds(10)
-    /// After so long without any of it having helped, the connection is given up.
-    private static let patience = Duration.seconds(120)
+    /// A segment that is lost more often than this ends the connection, after about two minutes.
+    private static let mostAttempts: UInt8 = 16
+    private static let lingerTime = Duration.seconds(30)
 
     let ends: SimulatedTCP.Ends
-    let number: Int
+    let number: UInt32
     private let tcp: SimulatedTCP
     private let options: TCPOptions
     private var state = State.connecting
@@ -27,66 +30,100 @@ final class SimulatedTCPStream: ByteStream {
     /// Tells the one who connects that it has, or has not.
     var onConnected: ((NetworkError.Reason?) -> Void)?
 
-    // Sending. Sequence numbers count the bytes of the stream from 1; the FIN takes one of its own.
+    // Sending. The SYN has the number `initial`, the bytes those behind it, and the FIN one of its own.
+    private let initial: UInt64
     private var unsent: [Bytes] = []
     private var unsentBytes = 0
-    private var sequence: UInt64 = 1
-    private var acknowledged: UInt64 = 1
+    private var sequence: UInt64
+    private var acknowledged: UInt64
     private var windowEnd: UInt64 = 0
     private var isFinishing = false
     private var finSequence: UInt64?
     private var isFlushPlanned = false
     private var owesWritable = false
-    private var lastProgress = Instant.start
 
-    // Receiving.
-    private var expected: UInt64 = 1
+    // Receiving, in the other side's numbers.
+    private var initialOfPeer: UInt64 = 0
+    private var expected: UInt64 = 0
     /// What came before its turn, by where it belongs.
     private var early: [UInt64: (payload: Bytes, fin: Bool)] = [:]
     private var unread: [Bytes] = []
     private var unreadFirst = 0
     private var unreadBytes = 0
     private var isEnded = false
+    /// Up to where the other side was told that there is room. It never shrinks.
     private var promised: UInt64 = 0
     private var isReadPlanned = false
     private var isClosed = false
 
-    init(tcp: SimulatedTCP, ends: SimulatedTCP.Ends, number: Int, options: TCPOptions) {
+    // Waiting. One timer serves all that a stream waits for.
+    private var timer: LoopTimer?
+    private var resends: [(time: Instant, packet: Packet)] = []
+    private var lingersUntil = Instant.never
+    private var lastHeard: Instant
+
+    init(tcp: SimulatedTCP, ends: SimulatedTCP.Ends, number: UInt32, initial: UInt64, options: TCPOptions) {
         self.tcp = tcp
         self.ends = ends
         self.number = number
         self.options = options
-        super.init(loop: tcp.environment.loop)
-        lastProgress = loop.now
+        self.initial = initial
+        sequence = initial + 1
+        acknowledged = initial
+        lastHeard = tcp.loop.now
+        super.init(loop: tcp.loop)
     }
 
     override var localAddress: SocketAddress? { ends.local }
     override var remoteAddress: SocketAddress? { ends.remote }
     override var failure: NetworkError.Reason? { broken }
 
+    var isLingering: Bool { state == .lingering }
+
+    private var world: World? { tcp.life.host?.world }
+
     // MARK: Beginning
 
     func connect() {
-        state = .connecting
         transmit(.syn)
     }
 
-    func accept(for listener: SimulatedTCPListener) {
+    func accept(_ header: TCPHeader, for listener: SimulatedTCPListener) {
         self.listener = listener
+        answer(header)
+    }
+
+    /// Takes the other side's SYN, and sends one that acknowledges it.
+    private func answer(_ header: TCPHeader) {
         state = .accepting
+        learn(header)
         transmit([.syn, .ack])
+    }
+
+    private func learn(_ header: TCPHeader) {
+        initialOfPeer = header.sequence
+        expected = header.sequence + 1
+        // So much the SYN, where one was sent, has promised; nothing has used it up yet.
+        promised = expected + UInt64(receiveBuffer)
+        windowEnd = initial + 1 + header.window
     }
 
     private func establish() {
         state = .established
+        defer {
+            listener = nil
+            rearm()
+            pump()
+        }
         if let onConnected {
             self.onConnected = nil
             onConnected(nil)
+        } else if let listener {
+            listener.connected(self)
         } else {
-            listener?.connected(self)
+            // Who listened has stopped while the two ends shook hands.
+            reset()
         }
-        listener = nil
-        pump()
     }
 
     // MARK: Sending
@@ -94,6 +131,7 @@ final class SimulatedTCPStream: ByteStream {
     override func write(_ bytes: Bytes) -> Bool {
         guard broken == nil, !isFinishing, !isClosed else { return true }
         guard !bytes.isEmpty else { return unsentBytes < options.highWaterMark }
+        world?.wrote(bytes, to: initial, on: loop.number)
         unsent.append(bytes)
         unsentBytes += bytes.count
         flushLater()
@@ -114,6 +152,7 @@ final class SimulatedTCPStream: ByteStream {
         guard !isClosed else { return }
         detach()
         finish()
+        // What was not read will never be, and the other side is to know it (RFC 2525 §2.17).
         if unreadBytes > 0 { fail(.closed, tellPeer: true) }
     }
 
@@ -140,13 +179,11 @@ final class SimulatedTCPStream: ByteStream {
 
     /// Sends what the other side has room for.
     private func pump() {
-        guard state == .established, broken == nil else { return }
+        guard state == .established else { return }
         var index = 0
         var start = 0
-        while index < unsent.count {
-            let room = Int(clamping: windowEnd &- sequence)
-            guard windowEnd > sequence, room > 0 else { break }
-            let size = min(room, SimulatedTCP.maximumSegment, unsentBytes)
+        while index < unsent.count, windowEnd > sequence {
+            let size = min(Int(windowEnd - sequence), SimulatedTCP.maximumSegment, unsentBytes)
             let segment = take(size, &index, &start)
             unsentBytes -= segment.count
             transmit(.ack, segment)
@@ -185,79 +222,158 @@ final class SimulatedTCPStream: ByteStream {
     }
 
     private func transmit(_ flags: TCPHeader.Flags, _ payload: Bytes = Bytes()) {
-        promised = expected &+ UInt64(max(0, receiveBuffer - unreadBytes))
+        let isFirst = flags.contains(.syn)
+        if flags.contains(.ack) { promised = max(promised, room) }
         tcp.send(
             TCPHeader(
-                flags: flags, sequence: flags.contains(.syn) ? 0 : sequence, acknowledgement: expected,
-                window: promised), payload, ends, stream: number)
+                flags: flags, sequence: isFirst ? initial : sequence,
+                acknowledgement: flags.contains(.ack) ? expected : 0,
+                window: flags.contains(.ack) ? promised - min(promised, expected) : UInt64(receiveBuffer)),
+            payload, ends, stream: number)
     }
 
-    private var receiveBuffer: Int { tcp.environment.livingHost?.tcpReceiveBuffer ?? 0 }
+    private var receiveBuffer: Int { tcp.life.host?.tcpReceiveBuffer ?? 0 }
 
-    /// The network has lost a segment of this end; `attempt` says how often that has happened to it.
-    func lost(_ packet: Packet, attempt: Int) {
-        guard broken == nil, state != .over else { return }
-        guard loop.now - lastProgress < Self.patience else { return fail(.timedOut, tellPeer: false) }
-        let first = state == .established ? Self.firstWait : Self.firstHandshakeWait
-        let wait = min(first * Double(1 << min(attempt, 10)), Self.longestWait)
-        guard let host = tcp.environment.livingHost else { return }
+    /// Up to where there is room for what comes.
+    private var room: UInt64 { expected + UInt64(max(0, receiveBuffer - unreadBytes)) }
+
+    // MARK: Waiting
+
+    /// The network has lost a segment of this end, `attempt` times before. It is sent again after a while.
+    func lost(_ packet: Packet, attempt: UInt8) {
+        guard state != .over else { return }
+        let isHandshake = state == .connecting || state == .accepting
+        let first = isHandshake ? Self.firstHandshakeWait : Self.firstWait
         var again = packet
         again.source = ends.local
         again.destination = ends.remote
-        again.hopsLeft = 16
-        again.lossReport = LossReport(host: host.number, stream: number, attempt: attempt + 1)
-        host.world.at(loop.now + wait) { [weak self] in
-            guard let self, self.broken == nil, self.state != .over, let host = self.tcp.environment.livingHost else {
-                return
-            }
-            host.world.send(again, from: host)
+        again.hopsLeft = Packet.hops
+        again.lossReport?.attempt = attempt + 1
+        resends.append((loop.now + min(first * (1 << min(attempt, 8)), Self.longestWait), again))
+        rearm()
+    }
+
+    private func rearm() {
+        var next = lingersUntil
+        for resend in resends { next = min(next, resend.time) }
+        if state == .established, let idle = options.keepAlive { next = min(next, lastHeard + idle) }
+        guard next != .never, state != .over else {
+            timer?.cancel()
+            return
         }
+        if timer == nil {
+            timer = LoopTimer(on: loop, label: "simulated TCP") { [weak self] in self?.timerFired() }
+        }
+        timer?.arm(at: next)
+    }
+
+    private func timerFired() {
+        let now = loop.now
+        guard now < lingersUntil else {
+            state = .over
+            return tcp.remove(self)
+        }
+        let due = resends.filter { $0.time <= now }
+        resends.removeAll { $0.time <= now }
+        for (_, packet) in due {
+            guard (packet.lossReport?.attempt ?? 0) <= Self.mostAttempts else {
+                return fail(.timedOut, tellPeer: false)
+            }
+            guard let host = tcp.life.host else { return }
+            host.world.send(packet, from: host)
+        }
+        if state == .established, let idle = options.keepAlive, now - lastHeard >= idle {
+            // What becomes of this tells whether the other side is there: its loss is told here, and one who does not
+            // know the connection any more resets it.
+            lastHeard = now
+            transmit(.ack)
+        }
+        rearm()
     }
 
     // MARK: Receiving
 
     func arrive(_ packet: Packet, _ header: TCPHeader) {
-        if header.flags.contains(.rst) { return fail(state == .connecting ? .refused : .reset, tellPeer: false) }
-        if header.flags.contains(.syn) { return arriveSYN(header) }
-        guard state == .established || state == .accepting else { return }
-        lastProgress = loop.now
-        windowEnd = max(windowEnd, header.window)
+        lastHeard = loop.now
+        if header.flags.contains(.syn) { return arriveSYN(packet, header) }
+        if header.flags.contains(.rst) { return arriveRST(header) }
+        let fin = header.flags.contains(.fin)
+        switch state {
+        case .connecting:
+            // The other side holds on to an earlier connection of the same ends. It is told, and the SYN said again.
+            tcp.refuse(packet, header)
+            var again = packet
+            again.payload = Bytes()
+            again.transport = .tcp(
+                TCPHeader(flags: .syn, sequence: initial, acknowledgement: 0, window: UInt64(receiveBuffer)))
+            again.lossReport = LossReport(host: UInt32(loop.number), stream: number, attempt: 0)
+            return lost(again, attempt: 0)
+        case .accepting, .established:
+            // Another number was said to an earlier connection of the same ends.
+            guard header.acknowledgement > initial, header.acknowledgement <= sequence else { return }
+        case .lingering:
+            if fin || !packet.payload.isEmpty { transmit(.ack) }
+            return
+        case .over:
+            return
+        }
+        windowEnd = max(windowEnd, header.acknowledgement + header.window)
         acknowledged = max(acknowledged, header.acknowledgement)
         if state == .accepting { establish() }
-        if isClosed, !packet.payload.isEmpty { return fail(.closed, tellPeer: true) }
-        let fin = header.flags.contains(.fin)
-        if !packet.payload.isEmpty || fin {
+        guard broken == nil else { return }
+        if isClosed, header.sequence >= expected, !packet.payload.isEmpty { return fail(.closed, tellPeer: true) }
+        if fin || !packet.payload.isEmpty {
             take(packet.payload, at: header.sequence, fin: fin)
         }
         pump()
     }
 
-    private func arriveSYN(_ header: TCPHeader) {
-        windowEnd = max(windowEnd, header.window)
+    private func arriveSYN(_ packet: Packet, _ header: TCPHeader) {
+        let isAnswer = header.flags.contains(.ack)
         switch state {
-        case .connecting where header.flags.contains(.ack):
-            lastProgress = loop.now
+        case .connecting where isAnswer:
+            guard header.acknowledgement == initial + 1 else { return tcp.refuse(packet, header) }
+            learn(header)
             transmit(.ack)
             establish()
         case .connecting:
             // Both ends dial each other: each answers the other's SYN, and that is the connection.
-            state = .accepting
-            transmit([.syn, .ack])
-        case .accepting where header.flags.contains(.ack):
-            lastProgress = loop.now
+            answer(header)
+        case .accepting where header.sequence == initialOfPeer && isAnswer:
             transmit(.ack)
             establish()
-        case .accepting:
+        case .accepting where header.sequence == initialOfPeer:
             transmit([.syn, .ack])
+        case .accepting, .lingering:
+            // The other side has begun anew.
+            guard !isAnswer else { return }
+            fail(.reset, tellPeer: false)
+            tcp.remove(self)
+            tcp.arrive(packet, header)
         case .established:
+            // To one who has begun anew this says that there is an earlier connection, and is reset.
             transmit(.ack)
         case .over:
             break
         }
     }
 
+    private func arriveRST(_ header: TCPHeader) {
+        switch state {
+        case .connecting:
+            let isMeant = header.flags.contains(.ack) && header.acknowledgement == initial + 1
+            if isMeant { fail(.refused, tellPeer: false) }
+        case .accepting, .established:
+            // One for an earlier connection is outside of the window, and none of this one is: a FIN may stand behind.
+            let isMeant = header.sequence >= expected && header.sequence <= promised + 1
+            if isMeant { fail(.reset, tellPeer: false) }
+        case .lingering, .over:
+            break
+        }
+    }
+
     private func take(_ payload: Bytes, at sequence: UInt64, fin: Bool) {
-        guard sequence >= expected, sequence <= expected + UInt64(receiveBuffer) else { return transmit(.ack) }
+        guard sequence >= expected, sequence + UInt64(payload.count) <= promised else { return transmit(.ack) }
         guard sequence == expected else {
             early[sequence] = (payload, fin)
             return
@@ -265,7 +381,7 @@ final class SimulatedTCPStream: ByteStream {
         deliver(payload, fin)
         while let next = early.removeValue(forKey: expected) { deliver(next.payload, next.fin) }
         onReadable?()
-        if fin || isEnded { transmit(.ack) }
+        if isEnded, broken == nil { transmit(.ack) }
         endIfDone()
     }
 
@@ -295,13 +411,17 @@ final class SimulatedTCPStream: ByteStream {
             }
             filled += size
             if size == piece.count {
+                unread[unreadFirst] = Bytes()
                 unreadFirst += 1
             } else {
                 unread[unreadFirst] = piece.slice(size..<piece.count)
             }
         }
         guard filled > 0 else {
-            if isEnded { return .end }
+            if isEnded {
+                world?.readEnd(of: initialOfPeer, on: loop.number)
+                return .end
+            }
             return broken.map { .failed($0) } ?? .wouldBlock
         }
         if unreadFirst == unread.count || unreadFirst > 1024 {
@@ -309,9 +429,9 @@ final class SimulatedTCPStream: ByteStream {
             unreadFirst = 0
         }
         unreadBytes -= filled
-        // A quarter of the window is worth a word to the sender.
-        let window = expected &+ UInt64(max(0, receiveBuffer - unreadBytes))
-        if broken == nil, !isEnded, window > promised &+ UInt64(receiveBuffer / 4) { transmit(.ack) }
+        world?.read(UnsafeRawBufferPointer(rebasing: buffer[..<filled]), from: initialOfPeer, on: loop.number)
+        // An eighth of the window is worth a word to the sender.
+        if broken == nil, !isEnded, room > promised + UInt64(receiveBuffer / 8) { transmit(.ack) }
         return .bytes(filled)
     }
 
@@ -326,24 +446,24 @@ final class SimulatedTCPStream: ByteStream {
 
     // MARK: Ending
 
-    /// Both directions have ended: nothing will come any more.
+    /// Both directions have ended and this side's end is known to have come: nothing will come any more.
     private func endIfDone() {
-        guard let finSequence, isEnded, acknowledged > finSequence, state != .over else { return }
-        state = .over
-        tcp.remove(self)
+        guard let finSequence, isEnded, acknowledged > finSequence, state == .established else { return }
+        state = .lingering
+        lingersUntil = loop.now + Self.lingerTime
+        rearm()
     }
 
     private func fail(_ reason: NetworkError.Reason, tellPeer: Bool) {
-        guard broken == nil, state != .over else { return }
-        broken = reason
-        state = .over
-        unsent = []
-        unsentBytes = 0
-        early = [:]
+        guard broken == nil, state != .over, state != .lingering else { return }
+        let isKnownToPeer = state != .connecting || initialOfPeer != 0
+        end(reason)
         if tellPeer {
             tcp.send(
-                TCPHeader(flags: [.rst, .ack], sequence: sequence, acknowledgement: expected, window: 0), Bytes(), ends,
-                stream: nil)
+                TCPHeader(
+                    flags: isKnownToPeer ? [.rst, .ack] : .rst, sequence: sequence,
+                    acknowledgement: isKnownToPeer ? expected : 0, window: 0),
+                Bytes(), ends, stream: nil)
         }
         tcp.remove(self)
         if let onConnected {
@@ -354,14 +474,25 @@ final class SimulatedTCPStream: ByteStream {
         onWritable?()
     }
 
+    private func end(_ reason: NetworkError.Reason) {
+        broken = reason
+        state = .over
+        unsent = []
+        unsentBytes = 0
+        early = [:]
+        resends = []
+        timer?.cancel()
+    }
+
     /// The host has been killed.
     func die() {
-        guard state != .over else { return }
-        broken = .closed
-        state = .over
-        onReadable?()
-        onWritable?()
-        onConnected?(.closed)
+        let wasOver = state == .over || state == .lingering
+        end(broken ?? .closed)
+        if !wasOver {
+            onReadable?()
+            onWritable?()
+            onConnected?(.closed)
+        }
         detach()
     }
 }

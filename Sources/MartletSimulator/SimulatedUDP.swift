@@ -5,7 +5,9 @@ import MartletWire
 final class SimulatedUDPSocket: UDPSocket {
     /// The environment that this is a socket of, until it is closed.
     private var environment: SimulatedEnvironment?
-    private let reusesPort: Bool
+    let reusesPort: Bool
+    /// What IPv4's length field leaves to a datagram's payload.
+    private static let largestDatagram = 65_507
 
     init(environment: SimulatedEnvironment, localAddress: SocketAddress, reusesPort: Bool) {
         self.environment = environment
@@ -23,6 +25,9 @@ final class SimulatedUDPSocket: UDPSocket {
             return .dropped(.unreachable)
         }
         guard destination.port != 0, destination.ip.isV4 == from.isV4 else { return .dropped(.unreachable) }
+        guard min(segmentSize ?? bytes.byteCount, bytes.byteCount) <= Self.largestDatagram else {
+            return .dropped(.system(90, "message too long"))
+        }
         var reader = Reader(bytes)
         repeat {
             let size = min(segmentSize ?? bytes.byteCount, reader.remaining)

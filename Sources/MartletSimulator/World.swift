@@ -17,37 +17,47 @@ public final class World {
     public private(set) var internet: Network! = nil
     /// The hosts, in the order in which they were made.
     public private(set) var hosts: [Host] = []
+    /// The networks behind gateways, in the order in which they were made.
+    var networks: [Network] = []
     /// Everything that happened so far, as a fingerprint.
-    public internal(set) var digest = TraceDigest()
+    @exclusivity(unchecked) public internal(set) var digest = TraceDigest()
     /// What happened to packets, and how much else happened.
-    public internal(set) var statistics = Statistics()
+    @exclusivity(unchecked) public internal(set) var statistics = Statistics()
     /// Text records and services, and addresses of names, as `lookUp` finds them.
     public var names = NameZone()
     /// Where the hosts' log lines go, stamped with virtual time and host.
     public let logLevels = LogLevels(.warning)
 
     let timers = TimerQueue(now: .start)
-    let origin: String
-    var schedule = Schedule()
-    var random: SeededRandom
-    var partitions: [Partition] = []
-    var paths: [PathKey: Line] = [:]
-    var watchers: [any WorldWatcher] = []
-    private var ready: [EventLoop] = []
+    /// The file that made the world, by which its tests are found again.
+    private let origin: String
+    // Every packet touches these, and nothing that is called while they change touches them again.
+    @exclusivity(unchecked) var schedule = Schedule()
+    @exclusivity(unchecked) var random: SeededRandom
+    /// What comes to each host passes its line, by the host's number.
+    @exclusivity(unchecked) var downLines: [Line] = []
+    @exclusivity(unchecked) var partitions: [Partition] = []
+    @exclusivity(unchecked) var paths: [PathKey: Line] = [:]
+    var nextPartition = 0
+    /// The number of the last TCP stream that was made.
+    var streamCount: UInt32 = 0
+    @exclusivity(unchecked) var watchers: [any WorldWatcher] = []
+    @exclusivity(unchecked) private var ready: [EventLoop] = []
+    @exclusivity(unchecked) private var firstReady = 0
     private let thread: DedicatedThread
     private let pool = PoolQueue()
     private let driver = Driver()
-    private var failure: WorldFailure?
+    @exclusivity(unchecked) private var failure: WorldFailure?
     private var isSeeded = false
-    private var turnsAtOnce = 0
+    @exclusivity(unchecked) private var stepsAtOnce = 0
 
-    /// After so many turns at one instant, what runs is taken to run in a circle.
-    private static let turnsAtOnceLimit = 10_000_000
+    /// After so many jobs, timers and packets at one instant, what runs is taken to run in a circle.
+    private var stepsAtOnceLimit: Int { max(1_000_000, 1000 * hosts.count) }
 
     /// An empty world. Where the variable `MARTLET_SEED` is set, it takes the place of `seed`: so a failure is replayed.
-    public init(seed: UInt64, file: String = #fileID, function: String = #function) {
+    public init(seed: UInt64, file: String = #fileID) {
         self.seed = environmentVariable("MARTLET_SEED").flatMap { UInt64($0) } ?? seed
-        origin = String(function.prefix { $0 != "(" })
+        origin = String(file.split(separator: "/").last ?? "")
         random = SeededRandom(seed: self.seed)
         thread = DedicatedThread(name: "world")
         internet = Network(name: "internet", world: self, gateway: nil)
@@ -55,8 +65,15 @@ public final class World {
     }
 
     deinit {
-        for host in hosts { host.environment.dissolve() }
-        // What was made in the world may be held, and wake its loop, for longer than the world lives.
+        watchers = []
+        onThread {
+            for host in hosts { host.kill() }
+            // What runs unwinds. What does not, though it was cancelled, is left where it is.
+            stepsAtOnce = 0
+            while stepsAtOnce < stepsAtOnceLimit, runReadyLoop() || runPool() {}
+        }
+        internet.dissolve()
+        for network in networks { network.dissolve() }
         driver.world = nil
     }
 
@@ -76,6 +93,11 @@ public final class World {
 
     func makeLoop(for host: Host) -> EventLoop {
         EventLoop(name: host.name, number: host.number, timers: timers, driver: driver)
+    }
+
+    /// How many packets are on their way, or wait for a paused host.
+    public var packetsInFlight: Int {
+        hosts.reduce(schedule.packets) { $0 + $1.waitingPackets }
     }
 
     /// Adds one who sees everything that happens from now on.
@@ -118,15 +140,7 @@ public final class World {
     @discardableResult
     private func run(to end: Instant, until condition: () -> Bool) throws(WorldFailure) -> Bool {
         var isFulfilled = false
-        thread.run {
-            if !isSeeded {
-                isSeeded = true
-                _ = cs_seed_getrandom(seed | 1)
-            }
-            cs_set_capture(
-                { context, job in Unmanaged<PoolQueue>.fromOpaque(context!)._withUnsafeGuaranteedRef { $0.add(job!) } },
-                Unmanaged.passUnretained(pool).toOpaque())
-            defer { cs_set_capture(nil, nil) }
+        onThread {
             isFulfilled = condition()
             while !isFulfilled, failure == nil, step(before: end) { isFulfilled = condition() }
         }
@@ -137,17 +151,32 @@ public final class World {
         return isFulfilled
     }
 
+    /// Runs `body` on the world's own thread, with all that would leave it caught.
+    private func onThread(_ body: () -> Void) {
+        thread.run {
+            if !isSeeded {
+                isSeeded = true
+                _ = cs_seed_getrandom(seed | 1)
+            }
+            cs_set_capture(
+                { context, job in Unmanaged<PoolQueue>.fromOpaque(context!)._withUnsafeGuaranteedRef { $0.add(job!) } },
+                Unmanaged.passUnretained(pool).toOpaque())
+            body()
+            cs_set_capture(nil, nil)
+        }
+    }
+
     /// Does the next thing, however small, that happens at or before `end`. Where there is none, sets the clock to `end`.
     private func step(before end: Instant) -> Bool {
-        if runReadyLoop() || pool.runOne() {
+        guard stepsAtOnce < stepsAtOnceLimit else {
+            fail("\(stepsAtOnce) steps without the clock moving: something runs in a circle")
+            return false
+        }
+        if runReadyLoop() || runPool() {
             statistics.jobTurns += 1
-            turnsAtOnce += 1
-            guard turnsAtOnce < Self.turnsAtOnceLimit else {
-                fail("\(turnsAtOnce) turns without the clock moving: something runs in a circle")
-                return false
-            }
             return true
         }
+        stepsAtOnce += 1
         if let timer = timers.popExpired() {
             note(.timer, timer.loop.number)
             hosts[timer.loop.number].fire(timer)
@@ -157,13 +186,19 @@ public final class World {
             handle(event)
             return true
         }
+        stepsAtOnce = 0
         let next = min(timers.nextDeadline ?? .never, schedule.nextDeadline ?? .never)
         guard next <= end, next != .never else {
             timers.advance(to: end)
             return false
         }
         timers.advance(to: next)
-        turnsAtOnce = 0
+        return true
+    }
+
+    private func runPool() -> Bool {
+        guard pool.runOne() else { return false }
+        stepsAtOnce += 1
         return true
     }
 
@@ -175,16 +210,16 @@ public final class World {
             network.route(packet)
         case .gateway(let packet, let gateway):
             gateway.pass(packet, inbound: true)
+        case .line(let packet, let host):
+            carry(packet, downTo: host, at: now)
         case .action(let action):
             action()
         }
     }
 
-    private var firstReady = 0
-
     private func runReadyLoop() -> Bool {
         guard firstReady < ready.count else {
-            ready.removeAll(keepingCapacity: true)
+            if firstReady > 0 { ready.removeAll(keepingCapacity: true) }
             firstReady = 0
             return false
         }
@@ -192,7 +227,7 @@ public final class World {
         firstReady += 1
         note(.turn, loop.number)
         guard hosts[loop.number].mayRun(loop) else { return true }
-        loop.turn()
+        stepsAtOnce += loop.turn()
         if loop.hasWork { ready.append(loop) }
         return true
     }
@@ -243,8 +278,8 @@ public final class World {
     ///
     /// It is `@unchecked Sendable` because a world runs on one thread at a time, and says so where it is not.
     private final class Driver: LoopDriver, @unchecked Sendable {
-        // The world owns the driver, and takes itself out of it when it goes.
-        unowned(unsafe) var world: World?
+        // The world owns the driver, and takes itself out before it goes.
+        unowned(unsafe) var world: World? = nil
 
         func wake(_ loop: EventLoop) {
             world?.makeReady(loop)
@@ -274,46 +309,4 @@ public struct DropCounts: Hashable, Sendable {
     public func hash(into hasher: inout Hasher) {
         for reason in DropReason.allCases { hasher.combine(self[reason]) }
     }
-}
-
-/// What went wrong in a world, and how to see it again.
-public struct WorldFailure: Error, CustomStringConvertible, Sendable {
-    /// The world's seed.
-    public var seed: UInt64
-    /// When, on the virtual clock.
-    public var time: Instant
-    /// What.
-    public var reason: String
-    /// The command that makes it happen again.
-    public var replay: String
-
-    /// All of it in two lines.
-    public var description: String {
-        "at \(time) s in the world with seed \(seed): \(reason)\nreplay: \(replay)"
-    }
-}
-
-/// Sees everything that happens in a world: to check it, to write it down, to count it.
-public protocol WorldWatcher: AnyObject {
-    /// What failures are said to come from.
-    var name: String { get }
-    /// A host has sent `packet`.
-    func sent(_ packet: Packet, by host: Host)
-    /// `packet` has come to a host that has a socket for it.
-    func delivered(_ packet: Packet, to host: Host)
-    /// `packet` will not arrive.
-    func dropped(_ packet: Packet, because reason: DropReason)
-    /// Asked whenever `run` ends: what is wrong, or `nil`.
-    func verdict(on world: World) -> String?
-}
-
-extension WorldWatcher {
-    /// Does nothing.
-    public func sent(_ packet: Packet, by host: Host) {}
-    /// Does nothing.
-    public func delivered(_ packet: Packet, to host: Host) {}
-    /// Does nothing.
-    public func dropped(_ packet: Packet, because reason: DropReason) {}
-    /// Nothing is wrong.
-    public func verdict(on world: World) -> String? { nil }
 }

@@ -27,9 +27,11 @@ public final class TLSCredentials {
     public let certificate: Certificate
     let credentials: gnutls_certificate_credentials_t
     let priority: gnutls_priority_t
+    /// What peers have proven before, so that the same certificate need not be checked again.
+    var proven = ProvenCertificates()
 
     /// Credentials of `hostKey` that are valid at `now`, in seconds since 1970, and for a hundred years from then.
-    public init(
+    public convenience init(
         hostKey: PrivateKey, certificateKey: CertificateKey = .ecdsaP256, at now: Int64,
         using generator: inout some RandomNumberGenerator
     ) {
@@ -39,9 +41,15 @@ public final class TLSCredentials {
             case .ed25519: .ed25519(using: &generator)
             }
         // An hour back, for peers whose clocks are behind; the years, as the other implementations do it.
-        certificate = Certificate.make(
+        let certificate = Certificate.make(
             hostKey: hostKey, certificateKey: key, notBefore: now - 3600, notAfter: now + 100 * 365 * 86400,
             using: &generator)
+        self.init(certificate: certificate, key: key)
+    }
+
+    /// Credentials of a certificate that is there, and of its own key.
+    init(certificate: Certificate, key: PrivateKey) {
+        self.certificate = certificate
         credentials = Self.load(certificate, key)
         var priority: gnutls_priority_t?
         checked(gnutls_priority_init(&priority, Self.priorities, nil))

@@ -94,7 +94,7 @@ public final class TLSHandshake {
     /// Looks at the peer's certificate, and says whether it may go on.
     fileprivate func verify() -> Bool {
         do throws(CertificateError) {
-            let key = try certificate().verify(at: now)
+            let key = try credentials.proven.verify(try certificate(), at: now)
             guard accepts(key) else {
                 refusal = .unexpectedPeer(key)
                 return false
@@ -107,7 +107,7 @@ public final class TLSHandshake {
         }
     }
 
-    private func certificate() throws(CertificateError) -> Certificate {
+    private func certificate() throws(CertificateError) -> Bytes {
         var count: UInt32 = 0
         guard let list = gnutls_certificate_get_peers(session, &count), count == 1 else {
             throw .chainLength(Int(count))
@@ -116,7 +116,7 @@ public final class TLSHandshake {
         guard list[0].size <= Certificate.maximumSize else {
             throw .malformed(WireError(.tooLarge, at: 0))
         }
-        return try Certificate(der: Bytes(UnsafeBufferPointer(start: list[0].data, count: Int(list[0].size))))
+        return Bytes(UnsafeBufferPointer(start: list[0].data, count: Int(list[0].size)))
     }
 }
 

@@ -7,8 +7,10 @@ internal import MartletWire
 struct ChunkQueue {
     /// A piece of at least this size is kept as a slice even of a larger slab, where the caller allows it.
     static let sliceSize = 16 << 10
-    /// The largest slab that small pieces are copied together in.
+    /// A piece smaller than this is copied.
     private static let largestTail = 4 << 10
+    /// The largest slab that small pieces are copied together in, for a queue that is long already.
+    private static let longTail = 16 << 10
 
     private var chunks: [Bytes] = []
     private var head = 0
@@ -59,7 +61,7 @@ struct ChunkQueue {
 
     private mutating func startTail(for size: Int) {
         // As large as what is there already, so that a long queue of small pieces costs few allocations.
-        tail = Slab.make(capacity: max(size, min(Self.largestTail, 2 * count), 64))
+        tail = Slab.make(capacity: max(size, min(Self.longTail, 2 * count), 64))
         tailStart = 0
         tailUsed = 0
     }

@@ -35,6 +35,15 @@ extension StreamLink {
         }
     }
 
+    /// Why neither direction can be used any more.
+    var failure: StreamError? {
+        state.withLock { state in
+            if case .failed(let error) = state.output { return error }
+            if case .failed(let error) = state.input, state.incoming.isEmpty { return error }
+            return nil
+        }
+    }
+
     /// Takes the next message where it is there, at most `maximum` bytes long.
     func takeMessage(upTo maximum: Int) throws(StreamError) -> (Message, wakes: Bool) {
         try state.withLock { state throws(StreamError) in
@@ -154,7 +163,7 @@ extension StreamLink {
             state.output = .failed(error)
             state.incoming.removeAll()
             state.outgoing.removeAll()
-            state.resetCode = code
+            if !isOver { state.resetCode = code }
             return (state.reader.take(), state.writer.take(), !isOver && state.wake(for: .reset))
         }
         reader?.resume()

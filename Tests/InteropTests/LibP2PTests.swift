@@ -13,10 +13,10 @@ struct LibP2PTests {
     }
 
     static let megabytes = 10_000_000
-    private static let script = PeerProcess.root.appendingPathComponent("Tests/InteropTests/Peers/libp2p_peer.py").path
+    private static let script = OtherProgram.root.appendingPathComponent("Tests/InteropTests/Peers/libp2p_peer.py").path
 
-    private static func peer(_ arguments: String...) throws -> PeerProcess {
-        try PeerProcess(PeerProcess.python, [script] + arguments)
+    private static func peer(_ arguments: String...) throws -> OtherProgram {
+        try OtherProgram(OtherProgram.python, [script] + arguments)
     }
 
     /// Runs `body` with a swarm on a loop of its own.
@@ -45,7 +45,7 @@ struct LibP2PTests {
     }
 
     /// A listening peer, and where it listens.
-    private static func listener(_ road: Road) async throws -> (PeerProcess, Multiaddr) {
+    private static func listener(_ road: Road) async throws -> (OtherProgram, Multiaddr) {
         let process = try peer("listen", road.rawValue)
         let line = try await process.line()
         let addresses = try #require(line["addresses"] as? [String])
@@ -169,7 +169,7 @@ struct LibP2PTests {
     /// Runs a dialer that does `tasks` at a swarm, and gives what it says and what came to `/watch`.
     private static func dialled(
         over road: Road, _ tasks: [String]
-    ) async throws -> (events: [String: PeerProcess.Line], watched: StreamError?) {
+    ) async throws -> (events: [String: OtherProgram.Line], watched: StreamError?) {
         try await withSwarm { swarm in
             let loop = swarm.loop
             swarm.handle("/echo") { stream, _ in
@@ -205,7 +205,7 @@ struct LibP2PTests {
                 }
             }
             let address = try swarm.listen(on: try Multiaddr(parsing: road.rawValue)).appending(.p2p(swarm.localPeer))
-            let dialer = try PeerProcess(PeerProcess.python, [script, "dial", address.description] + tasks)
+            let dialer = try OtherProgram(OtherProgram.python, [script, "dial", address.description] + tasks)
             return (try await dialer.events(), watched)
         }
     }

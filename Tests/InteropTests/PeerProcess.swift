@@ -1,86 +1,100 @@
 import Foundation
-import Testing
+import Synchronization
 
-/// Another program that takes part in a test. It is ended when this is released.
-final class PeerProcess: Sendable {
-    /// What a peer said on one line.
-    typealias Line = [String: any Sendable]
+/// A third-party implementation that runs as a process of its own and speaks in lines of JSON.
+final class PeerProcess: @unchecked Sendable {
+    private let process = Process()
+    private let input = Pipe()
+    private let output = Pipe()
+    /// What has been said and not been asked for. Lines come in on a thread of Foundation's.
+    private let lines = Mutex<[[String: any Sendable]]>([])
 
-    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    /// The folder of the package.
+    static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    /// The Python that `make setup` has filled with other implementations.
-    static let python = root.appendingPathComponent(".venv/bin/python")
+    private static var python: URL { package.appendingPathComponent(".venv/bin/python") }
 
-    /// A program that was built beside the tests.
-    static func product(_ name: String) throws -> URL {
-        let bundle = try #require(CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? Bundle.main.executablePath)
-        return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent(name)
-    }
-
-    private let process: Process
-    private let input: FileHandle
-    private let output: FileHandle
-
-    /// Starts `program`. Its standard error goes where the test's goes.
-    init(_ program: URL, _ arguments: [String], environment: [String: String] = [:]) throws {
-        try #require(
-            FileManager.default.isExecutableFile(atPath: program.path), "\(program.path) is missing: make setup")
-        let process = Process()
-        process.executableURL = program
-        process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        let (input, output) = (Pipe(), Pipe())
+    /// Starts a script of Tests/InteropTests/Peers.
+    init(_ script: String, _ arguments: [String]) throws {
+        process.executableURL = Self.python
+        process.arguments = [Self.package.appendingPathComponent("Tests/InteropTests/Peers/\(script)").path] + arguments
         process.standardInput = input
         process.standardOutput = output
+        let rest = Mutex(Data())
+        output.fileHandleForReading.readabilityHandler = { [weak self] handle in
+            let data = handle.availableData
+            guard !data.isEmpty else { return handle.readabilityHandler = nil }
+            rest.withLock { rest in
+                rest.append(data)
+                while let end = rest.firstIndex(of: 0x0A) {
+                    self?.take(rest[rest.startIndex..<end])
+                    rest = Data(rest[(end + 1)...])
+                }
+            }
+        }
         try process.run()
-        self.process = process
-        self.input = input.fileHandleForWriting
-        self.output = output.fileHandleForReading
     }
 
     deinit {
+        output.fileHandleForReading.readabilityHandler = nil
         process.terminate()
-        try? input.close()
     }
 
-    /// The next line that it says, as a JSON object.
-    func line() async throws -> Line {
-        let bytes = try await elsewhere { [output] in
-            var line = Data()
-            while let byte = try output.read(upToCount: 1), !byte.isEmpty, byte[0] != UInt8(ascii: "\n") {
-                line += byte
+    private func take(_ line: Data) {
+        guard let object = try? JSONSerialization.jsonObject(with: line) as? [String: Any] else { return }
+        var fields: [String: any Sendable] = [:]
+        for (key, value) in object {
+            switch value {
+            case let text as String: fields[key] = text
+            case let texts as [String]: fields[key] = texts
+            case let numbers as [Int]: fields[key] = numbers
+            case let number as Int: fields[key] = number
+            default: break
             }
-            return line
         }
-        return try #require(Self.parse(bytes), "no JSON line: \(String(decoding: bytes, as: UTF8.self))")
+        lines.withLock { $0.append(fields) }
     }
 
-    /// All that it says until it ends, and how it ended.
-    func rest() async throws -> (text: String, status: Int32) {
-        try await elsewhere { [output, process] in
-            let bytes = try output.readToEnd() ?? Data()
-            process.waitUntilExit()
-            return (String(decoding: bytes, as: UTF8.self), process.terminationStatus)
+    /// Gives it a line.
+    func tell(_ line: String) {
+        input.fileHandleForWriting.write(Data("\(line)\n".utf8))
+    }
+
+    /// What it says that `matches`, which is asked for once; everything before is kept. Throws after `limit`.
+    func answer(
+        within limit: Duration = .seconds(10), _ matches: ([String: any Sendable]) -> Bool
+    ) async throws -> [String: any Sendable] {
+        let deadline = ContinuousClock.now + limit
+        while ContinuousClock.now < deadline {
+            let found: [String: any Sendable]? = lines.withLock { lines in
+                guard let index = lines.firstIndex(where: matches) else { return nil }
+                return lines.remove(at: index)
+            }
+            if let found { return found }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        throw PeerError.silent(lines.withLock { "\($0.suffix(5))" })
+    }
+
+    /// Says `line` again and again until it says something that `matches`.
+    func ask(
+        _ line: String, within limit: Duration = .seconds(20), _ matches: ([String: any Sendable]) -> Bool
+    ) async throws -> [String: any Sendable] {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            tell(line)
+            do {
+                return try await answer(within: .seconds(2), matches)
+            } catch {
+                if ContinuousClock.now >= deadline { throw error }
+            }
         }
     }
+}
 
-    /// All lines that it says until it ends, by their event.
-    func events() async throws -> [String: Line] {
-        let lines = try await rest().text.split(separator: "\n").compactMap { Self.parse(Data($0.utf8)) }
-        return Dictionary(lines.map { ($0["event"] as? String ?? "", $0) }) { $1 }
-    }
-
-    private static func parse(_ data: Data) -> Line? {
-        (try? JSONSerialization.jsonObject(with: data)) as? Line
-    }
-
-    /// Runs what blocks on a thread of its own.
-    private func elsewhere<Result: Sendable>(
-        _ body: @escaping @Sendable () throws -> Result
-    ) async throws -> Result {
-        try await withCheckedThrowingContinuation { waiter in
-            Thread.detachNewThread { waiter.resume(with: Swift.Result { try body() }) }
-        }
-    }
+/// A peer did not do what was waited for.
+enum PeerError: Error {
+    /// It did not say it; what it said last.
+    case silent(String)
 }

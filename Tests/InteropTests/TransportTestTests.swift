@@ -8,7 +8,7 @@ struct TransportTestTests {
         "its dialer finds its listener by Redis and prints the latencies as the contract wants them",
         arguments: [("tcp", "47311"), ("quic-v1", "47312")])
     func againstItself(transport: String, port: String) async throws {
-        let redis = try PeerProcess(
+        let redis = try OtherProgram(
             URL(fileURLWithPath: "/usr/bin/redis-server"),
             ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/tmp"])
         let variables = [
@@ -16,9 +16,9 @@ struct TransportTestTests {
             "SECURE_CHANNEL": "noise", "MUXER": "yamux", "LISTENER_IP": "0.0.0.0", "DEBUG": "false",
             "TEST_TIMEOUT_SECS": "30",
         ]
-        let program = try PeerProcess.product("TransportTest")
-        let listener = try PeerProcess(program, [], environment: variables.merging(["IS_DIALER": "false"]) { $1 })
-        let dialer = try PeerProcess(program, [], environment: variables.merging(["IS_DIALER": "true"]) { $1 })
+        let program = try OtherProgram.product("TransportTest")
+        let listener = try OtherProgram(program, [], environment: variables.merging(["IS_DIALER": "false"]) { $1 })
+        let dialer = try OtherProgram(program, [], environment: variables.merging(["IS_DIALER": "true"]) { $1 })
         let (text, status) = try await dialer.rest()
         #expect(status == 0)
         let form = /latency:\n  handshake_plus_one_rtt: [0-9]+\.[0-9]{3}\n  ping_rtt: [0-9]+\.[0-9]{3}\n  unit: ms\n/
@@ -28,8 +28,8 @@ struct TransportTestTests {
 
     @Test("it says what it does not know and ends with an error")
     func unsupported() async throws {
-        let dialer = try PeerProcess(
-            try PeerProcess.product("TransportTest"), [],
+        let dialer = try OtherProgram(
+            try OtherProgram.product("TransportTest"), [],
             environment: ["IS_DIALER": "true", "REDIS_ADDR": "127.0.0.1:1", "TEST_KEY": "x", "TRANSPORT": "pigeon"])
         #expect(try await dialer.rest() == ("", 1))
     }

@@ -18,8 +18,8 @@ final class CapturedLog: LogSink {
     var logger: Logger { Logger(subsystem: "test", sink: self, levels: LogLevels(.trace)) }
 }
 
-/// Runs `body` on the loop of a fresh environment, which is shut down afterwards. A test that hangs fails after
-/// a minute.
+/// Runs `body` on the loop of a fresh environment, which is shut down afterwards. A test that hangs fails
+/// after four minutes: other suites may occupy every thread of the global pool for one of them.
 func withEnvironment<Result: Sendable>(
     log: CapturedLog = CapturedLog(), watchdogLimit: Duration? = nil,
     _ body: nonisolated(nonsending) @Sendable @escaping (SystemEnvironment) async throws -> Result
@@ -28,7 +28,7 @@ func withEnvironment<Result: Sendable>(
     let loop = environment.loop
     do {
         let result = try await loop.run {
-            try await loop.withDeadline(loop.now + .seconds(60)) { try await body(environment) }
+            try await loop.withDeadline(loop.now + .seconds(240)) { try await body(environment) }
         }
         await environment.shutdown()
         return result

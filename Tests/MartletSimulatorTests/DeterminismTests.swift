@@ -4,14 +4,14 @@ import Testing
 @Suite("Determinism")
 struct DeterminismTests {
     /// What the program BusyWorld prints for `seeds`.
-    static func digests(_ seeds: [UInt64], deterministicHashing: Bool) throws -> [String] {
+    static func digests(_ seeds: [UInt64], deterministicHashing: Bool, seed: UInt64? = nil) throws -> [String] {
         let process = Process()
         // The test bundle and the program are built into the same folder.
         let bundle = try #require(CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? Bundle.main.executablePath)
         process.executableURL = URL(fileURLWithPath: bundle).deletingLastPathComponent().appending(path: "BusyWorld")
         process.arguments = seeds.map { String($0) }
         var environment = ProcessInfo.processInfo.environment
-        environment["MARTLET_SEED"] = nil
+        environment["MARTLET_SEED"] = seed.map { String($0) }
         environment["SWIFT_DETERMINISTIC_HASHING"] = deterministicHashing ? "1" : nil
         process.environment = environment
         let output = Pipe()

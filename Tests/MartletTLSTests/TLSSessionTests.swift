@@ -1,5 +1,5 @@
 import MartletCrypto
-import MartletTLS
+@testable import MartletTLS
 import MartletWire
 import TestSupport
 import Testing
@@ -127,6 +127,29 @@ struct TLSSessionTests {
         let errors = shuttle(client, server)
         #expect(errors.server == .unexpectedPeer(alice.key.publicKey))
         #expect(!server.isEstablished)
+    }
+
+    @Test("a certificate is remembered once it is proven, no more than there is room for, and not beyond its time")
+    func remembering() throws {
+        var proven = ProvenCertificates()
+        var generator = SeededGenerator(seed: 4)
+        let host = PrivateKey.ed25519(using: &generator)
+        let key = PrivateKey.ed25519(using: &generator)
+        for _ in 0..<ProvenCertificates.capacity + 10 {
+            let certificate = Certificate.make(
+                hostKey: host, certificateKey: key, notBefore: now, notAfter: now + 10, using: &generator)
+            for _ in 0..<2 { #expect(try proven.verify(certificate.der, at: now) == host.publicKey) }
+            #expect(throws: CertificateError.expired(since: now + 10)) {
+                try proven.verify(certificate.der, at: now + 11)
+            }
+            #expect(throws: CertificateError.notYetValid(until: now)) {
+                try proven.verify(certificate.der, at: now - 1)
+            }
+            var changed = Array(certificate.der)
+            changed[changed.count - 1] ^= 1
+            #expect(throws: CertificateError.selfSignature) { try proven.verify(Bytes(changed), at: now) }
+        }
+        #expect(proven.count == ProvenCertificates.capacity)
     }
 
     @Test("a certificate that is not valid yet is refused")

@@ -3,6 +3,8 @@ import BenchmarkHarness
 @main
 struct Main {
     static func main() {
-        runBenchmarks(wireBenchmarks + cryptoBenchmarks + identityBenchmarks + runtimeBenchmarks)
+        runBenchmarks(
+            wireBenchmarks + cryptoBenchmarks + identityBenchmarks + runtimeBenchmarks + simulatorBenchmarks
+                + mainlineBenchmarks + swarmBenchmarks)
     }
 }

@@ -15,7 +15,8 @@ struct FuzzTarget: Sendable {
         self.parse = parse
     }
 
-    static let all: [FuzzTarget] = wireTargets + keyTargets + noiseTargets + identityTargets
+    static let all: [FuzzTarget] =
+        wireTargets + keyTargets + noiseTargets + identityTargets + meshTargets + mainlineTargets
 
     static let chosen: FuzzTarget = {
         let name = getenv("FUZZ_TARGET").map { String(cString: $0) } ?? ""

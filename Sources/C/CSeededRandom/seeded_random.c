@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 long syscall(long number, ...);
@@ -23,4 +24,12 @@ ssize_t getrandom(void *buffer, size_t length, unsigned int flags) {
     if (!thread_seed) return syscall(SYS_getrandom, buffer, length, flags);
     for (size_t i = 0; i < length; i++) ((uint8_t *)buffer)[i] = next_byte();
     return (ssize_t)length;
+}
+
+// GnuTLS mixes the calendar's second into what it has drawn. Where a thread repeats itself, so does its calendar.
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    if (!thread_seed || clock != CLOCK_REALTIME) return (int)syscall(SYS_clock_gettime, clock, time);
+    time->tv_sec = 1767225600;
+    time->tv_nsec = 0;
+    return 0;
 }

@@ -131,9 +131,9 @@ final class QUICConnection: Connection {
             stream.outgrowsWindow(at: loop.now, roundTripTime: session.roundTripTime ?? .zero)
         {
             let limits = session.endpoint.limits
-            more = max(
-                min(stream.window, limits.streamWindow.upperBound - stream.window, limits.connectionWindow.upperBound - window),
-                0)
+            let room = min(
+                limits.streamWindow.upperBound - stream.window, limits.connectionWindow.upperBound - window)
+            more = max(min(stream.window, room), 0)
             stream.grow(by: more)
             stream.link.setCreditStep(stream.window / 4)
             window += more

@@ -57,9 +57,12 @@ final class QUICEndpoint {
             info: Bytes(utf8: "martlet QUIC stateless reset").span, count: 32)
         retrySecret = Secret(count: 32, using: &random)
         strayAnswers = RateLimit(perSecond: limits.strayAnswersPerSecond)
-        port.register(.quic) { [weak self] in self?.receive($0) }
-        port.onBatchEnd { [weak self] in self?.flush() }
-        port.onWritable { [weak self] in self?.resume() }
+        // The transport closes a port before it lets go of its endpoint. Weak references would make every other slow.
+        port.register(.quic) { [unowned self] in receive($0) }
+        // The same holds here.
+        port.onBatchEnd { [unowned self] in flush() }
+        // And here.
+        port.onWritable { [unowned self] in resume() }
     }
 
     deinit {
@@ -204,7 +207,7 @@ final class QUICEndpoint {
         waiting.append(session)
         guard !isFlushPlanned else { return }
         isFlushPlanned = true
-        loop.afterThis { [weak self] in self?.flush() }
+        loop.afterThis { [self] in flush() }
     }
 
     private func flush() {

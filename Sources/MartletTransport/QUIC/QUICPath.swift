@@ -45,7 +45,8 @@ extension SocketAddress {
         var port: UInt16 = 0
         var scope: UInt32 = 0
         let isV6 = withUnsafePointer(to: address) { cq_address_get($0, &high, &low, &port, &scope) } != 0
-        let ip = isV6 ? IPAddress(v6: UInt128(high) << 64 | UInt128(low)) : IPAddress(v4: UInt32(truncatingIfNeeded: low))
+        let ip =
+            isV6 ? IPAddress(v6: UInt128(high) << 64 | UInt128(low)) : IPAddress(v4: UInt32(truncatingIfNeeded: low))
         self.init(ip, port: port, scope: scope)
     }
 }

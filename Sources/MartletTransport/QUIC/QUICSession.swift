@@ -79,7 +79,8 @@ final class QUICSession {
         handshake = TLSHandshake(
             role, credentials: endpoint.credentials, protocols: ["libp2p"], at: endpoint.environment.wallTime.seconds
         ) { expecting == nil || PeerID($0) == expecting }
-        timer = LoopTimer(on: endpoint.loop, label: "QUIC") { [weak self] in self?.expire() }
+        // The timer is the session's own and does not fire once that is gone.
+        timer = LoopTimer(on: endpoint.loop, label: "QUIC") { [unowned self] in expire() }
     }
 
     deinit {
@@ -220,7 +221,9 @@ final class QUICSession {
         guard !isInbound, let core, case .open = phase, local != localAddress else { return }
         let path = endpoint.inPath
         path.set(local: local, remote: remoteAddress)
-        guard ngtcp2_conn_initiate_immediate_migration(core, path.path, endpoint.loop.now.nanoseconds) == 0 else { return }
+        guard ngtcp2_conn_initiate_immediate_migration(core, path.path, endpoint.loop.now.nanoseconds) == 0 else {
+            return
+        }
         localAddress = local
         connection?.moved(from: .quic(local))
         changed()

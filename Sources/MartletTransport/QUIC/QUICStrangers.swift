@@ -111,7 +111,8 @@ extension QUICEndpoint {
         let remote = inPath.path.pointee.remote
         let result = retrySecret.withUnsafeBytes {
             ngtcp2_crypto_verify_retry_token(
-                &original, initial.token, initial.tokenlen, $0.baseAddress!.assumingMemoryBound(to: UInt8.self), $0.count,
+                &original, initial.token, initial.tokenlen, $0.baseAddress!.assumingMemoryBound(to: UInt8.self),
+                $0.count,
                 initial.version, remote.addr, remote.addrlen, &retried, Self.retryTimeout, loop.now.nanoseconds)
         }
         return result == 0 ? original : nil

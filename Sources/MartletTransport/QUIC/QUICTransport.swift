@@ -21,16 +21,24 @@ public final class QUICTransport: Transport {
     private var isClosed = false
 
     /// The transport of the host with `hostKey`, which makes a certificate for it.
-    public init(
+    public convenience init(
         environment: any Environment, hostKey: PrivateKey, certificateKey: TLSCredentials.CertificateKey = .ecdsaP256,
         limits: QUICLimits = QUICLimits()
     ) {
+        var random = environment.random
+        let credentials = TLSCredentials(
+            hostKey: hostKey, certificateKey: certificateKey, at: environment.wallTime.seconds, using: &random)
+        self.init(environment: environment, hostKey: hostKey, credentials: credentials, limits: limits)
+    }
+
+    /// The transport of the host with `hostKey`, which shows `credentials`.
+    init(
+        environment: any Environment, hostKey: PrivateKey, credentials: TLSCredentials, limits: QUICLimits
+    ) {
         self.environment = environment
         self.hostKey = hostKey
+        self.credentials = credentials
         self.limits = limits
-        var random = environment.random
-        credentials = TLSCredentials(
-            hostKey: hostKey, certificateKey: certificateKey, at: environment.wallTime.seconds, using: &random)
         // Without the watch, connections end where this host's address does.
         watch = try? environment.watchInterfaces { [weak self] in self?.interfacesChanged() }
     }
@@ -41,18 +49,52 @@ public final class QUICTransport: Transport {
 
     // MARK: Dialling
 
-    /// Whether `address` is QUIC v1 at an IP address.
+    /// Whether `address` is QUIC v1 at an IP address or a name.
     public func canDial(_ address: Multiaddr) -> Bool {
-        address.transport == .quicV1 && address.socketAddress != nil
+        address.transport == .quicV1
     }
 
-    /// Connects to `address` by `deadline`.
+    /// Connects to `address` by `deadline`. Where it has a name, what that leads to is tried in turns, and the time is
+    /// shared between them.
     public nonisolated(nonsending) func dial(
         _ address: Multiaddr, expecting peer: PeerID?, deadline: Instant
     ) async throws(TransportError) -> Connection {
-        guard canDial(address), let remote = address.socketAddress else { throw .unsupportedAddress(address) }
-        let endpoint = try endpoint(for: remote.ip.family)
-        return try await endpoint.dial(remote, expecting: address.peerID ?? peer, deadline: deadline)
+        guard canDial(address) else { throw .unsupportedAddress(address) }
+        let remotes = try await remotes(of: address, deadline)
+        var failure = TransportError.unsupportedAddress(address)
+        for (turn, remote) in remotes.enumerated() {
+            let now = environment.loop.now
+            let limit = now + (deadline - now) / (remotes.count - turn)
+            do throws(TransportError) {
+                let endpoint = try endpoint(for: remote.ip.family)
+                return try await endpoint.dial(remote, expecting: address.peerID ?? peer, deadline: limit)
+            } catch {
+                if error == .cancelled { throw error }
+                failure = error
+            }
+        }
+        throw failure
+    }
+
+    private nonisolated(nonsending) func remotes(
+        of address: Multiaddr, _ deadline: Instant
+    ) async throws(TransportError) -> [SocketAddress] {
+        if let remote = address.socketAddress { return [remote] }
+        guard case .name(let name, let family) = address.host, let port = address.port else {
+            throw .unsupportedAddress(address)
+        }
+        var found: [SocketAddress] = []
+        var failure = NameError.noRecords
+        for type in [RecordType.a, .aaaa] where family == nil || (family == .v4) == (type == .a) {
+            do throws(NameError) {
+                for case .address(let ip) in try await environment.lookUp(name, type, deadline: deadline) {
+                    // As many as anyone needs; whoever holds the name chose their number.
+                    if found.count < 8 { found.append(SocketAddress(ip, port: port)) }
+                }
+            } catch { failure = error }
+        }
+        guard found.isEmpty else { return found }
+        throw failure == .cancelled ? .cancelled : failure == .timedOut ? .timedOut(.lookUp) : .name(failure)
     }
 
     private func endpoint(for family: IPAddress.Family) throws(TransportError) -> QUICEndpoint {
@@ -76,7 +118,9 @@ public final class QUICTransport: Transport {
     // MARK: Listening
 
     /// Whether `address` is QUIC v1 at an IP address.
-    public func canListen(on address: Multiaddr) -> Bool { canDial(address) }
+    public func canListen(on address: Multiaddr) -> Bool {
+        address.transport == .quicV1 && address.socketAddress != nil
+    }
 
     /// Accepts connections at `address`, whose port may be 0 for any. A port that is open already is used.
     public func listen(on address: Multiaddr, _ inbound: Inbound) throws(TransportError) -> TransportListener {

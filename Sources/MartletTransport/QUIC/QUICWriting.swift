@@ -21,7 +21,8 @@ extension QUICSession {
             let path = endpoint.outPath
             let source = path.local.ip
             batch.add(
-                written, to: path.remote, from: source.isUnspecified ? nil : source, ecn: ECN(rawValue: ecn) ?? .notCapable)
+                written, to: path.remote, from: source.isUnspecified ? nil : source,
+                ecn: ECN(rawValue: ecn) ?? .notCapable)
             budget -= 1
             countPacket()
         }

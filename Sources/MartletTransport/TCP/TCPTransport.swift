@@ -39,12 +39,33 @@ public final class TCPTransport: Transport {
         _ address: Multiaddr, expecting peer: PeerID?, deadline: Instant
     ) async throws(TransportError) -> Connection {
         guard canDial(address) else { throw .unsupportedAddress(address) }
-        let stream = try await connect(to: try await resolve(address, deadline), deadline)
+        let stream = try await connect(to: address, deadline)
         let request = UpgradeRequest(
             direction: .outbound, expectedPeer: address.peerID ?? peer,
             localAddress: Multiaddr(stream.localAddress), remoteAddress: Multiaddr(stream.remoteAddress),
             transport: name, deadline: deadline)
         return try await upgrader.upgrade(stream, request)
+    }
+
+    private nonisolated(nonsending) func connect(
+        to address: Multiaddr, _ deadline: Instant
+    ) async throws(TransportError) -> ByteStream {
+        if let direct = address.socketAddress { return try await connect(to: [direct], deadline) }
+        guard case .name(let name, let family) = address.host, let port = address.port else {
+            throw .unsupportedAddress(address)
+        }
+        if let family {
+            return try await connect(to: try await lookUp(name, family, port: port, deadline), deadline)
+        }
+        do throws(DialError) {
+            return try await environment.connectTCP(name: name, port: port, options: options, deadline: deadline)
+        } catch {
+            switch error {
+            case .name(let error): throw error == .timedOut ? .timedOut(.lookUp) : .name(error)
+            case .unreachable(let errors): throw Self.error(errors.last ?? NetworkError(.unreachable, "connect"))
+            case .cancelled: throw .cancelled
+            }
+        }
     }
 
     private nonisolated(nonsending) func connect(
@@ -62,31 +83,24 @@ public final class TCPTransport: Transport {
                 last = error
             }
         }
-        throw last.reason == .timedOut ? .timedOut(.connect) : .network(last)
+        throw Self.error(last)
     }
 
-    private nonisolated(nonsending) func resolve(
-        _ address: Multiaddr, _ deadline: Instant
+    private nonisolated(nonsending) func lookUp(
+        _ name: String, _ family: IPAddress.Family, port: UInt16, _ deadline: Instant
     ) async throws(TransportError) -> [SocketAddress] {
-        if let direct = address.socketAddress { return [direct] }
-        guard case .name(let name, let family) = address.host, let port = address.port else {
-            throw .unsupportedAddress(address)
-        }
-        var found: [SocketAddress] = []
-        var failure: NameError?
-        let types = [(RecordType.aaaa, IPAddress.Family.v6), (.a, .v4)]
-        for (type, asked) in types where family == nil || family == asked {
-            do throws(NameError) {
-                for case .address(let ip) in try await environment.lookUp(name, type, deadline: deadline) {
-                    found.append(SocketAddress(ip, port: port))
-                }
-            } catch {
-                guard error != .cancelled else { throw .cancelled }
-                failure = failure == nil || failure == .noRecords ? error : failure
+        do throws(NameError) {
+            let records = try await environment.lookUp(name, family == .v4 ? .a : .aaaa, deadline: deadline)
+            return records.compactMap {
+                if case .address(let ip) = $0, ip.family == family { SocketAddress(ip, port: port) } else { nil }
             }
+        } catch {
+            throw error == .timedOut ? .timedOut(.lookUp) : error == .cancelled ? .cancelled : .name(error)
         }
-        guard found.isEmpty else { return found }
-        throw failure == .timedOut ? .timedOut(.lookUp) : .name(failure ?? .notFound)
+    }
+
+    private static func error(_ error: NetworkError) -> TransportError {
+        error.reason == .timedOut ? .timedOut(.connect) : .network(error)
     }
 
     /// Accepts TCP connections at `address` and upgrades them.

@@ -52,9 +52,16 @@ public final class Demultiplexer {
     /// Takes over the callbacks of `socket`.
     public init(_ socket: UDPSocket) {
         self.socket = socket
+        // The socket is closed with this object, and calls nobody back then.
         socket.onDatagram = { [unowned self] in take($0) }
+        // The same holds here.
         socket.onBatchEnd = { [unowned self] in for call in atBatchEnd { call() } }
+        // And here.
         socket.onWritable = { [unowned self] in for call in whenWritable { call() } }
+    }
+
+    deinit {
+        socket.close()
     }
 
     /// Makes `taker` take the datagrams of `kind`, or nobody. Datagrams that are `unknown` can be taken as well.

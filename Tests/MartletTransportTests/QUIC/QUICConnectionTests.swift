@@ -31,6 +31,30 @@ struct QUICConnectionTests {
         #expect(bob.accepted.map(\.nature.direction) == [.inbound])
     }
 
+    @Test("a name is looked up, and the address that answers is found among several")
+    func names() throws {
+        let world = World(seed: 10)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        world.names.add("bob.example", IPAddress(192, 0, 2, 99))
+        world.names.add("bob.example", bob.host.address)
+        bob.start()
+        var isDone = false
+        alice.start { alice in
+            let deadline = alice.environment.loop.now + .seconds(10)
+            let address = try Multiaddr(parsing: "/dns/bob.example/udp/4001/quic-v1")
+            let connection = try await alice.transport.dial(address, expecting: bob.peer, deadline: deadline)
+            #expect(try await connection.ask([1]) == [1])
+            let nobody = try Multiaddr(parsing: "/dns4/nobody.example/udp/4001/quic-v1")
+            do throws(TransportError) {
+                _ = try await alice.transport.dial(nobody, expecting: nil, deadline: deadline)
+                Issue.record("a name without an address was dialled")
+            } catch { #expect(error == .name(.notFound)) }
+            isDone = true
+        }
+        try world.run(within: .seconds(20)) { isDone }
+    }
+
     @Test("a megabyte goes both ways unharmed over a line that loses, reorders and duplicates")
     func lossyMegabyte() throws {
         let world = World(seed: 2)

@@ -31,6 +31,8 @@ final class QUICHost {
     let host: Host
     let key: PrivateKey
     var limits = QUICLimits()
+    /// What it shows in place of its own credentials.
+    var forged: TLSCredentials?
     var admit: (Multiaddr) -> Bool = { _ in true }
     private(set) var transport: QUICTransport!
     private(set) var environment: SimulatedEnvironment!
@@ -62,18 +64,22 @@ final class QUICHost {
 
     private func open(on environment: SimulatedEnvironment, listens: Bool) throws {
         self.environment = environment
-        transport = QUICTransport(
-            environment: environment, hostKey: key, certificateKey: .ed25519, limits: limits)
+        if let forged {
+            transport = QUICTransport(environment: environment, hostKey: key, credentials: forged, limits: limits)
+        } else {
+            transport = QUICTransport(
+                environment: environment, hostKey: key, certificateKey: .ed25519, limits: limits)
+        }
         guard listens else { return }
         let inbound = Inbound(
-            admit: admit, failed: { [unowned self] in failures.append($1) },
-            connected: { [unowned self] in echo(on: $0) })
+            admit: admit, failed: { [weak self] in self?.failures.append($1) },
+            connected: { [weak self] in self?.echo(on: $0) })
         _ = try transport.listen(on: Multiaddr.quic(SocketAddress(.anyV4, port: Self.port)), inbound)
     }
 
     private func echo(on connection: Connection) {
         accepted.append(connection)
-        connection.onClosed = { [unowned self] in ends.append($0) }
+        connection.onClosed = { [weak self] in self?.ends.append($0) }
         connection.onStream = { stream in
             connection.loop.spawn {
                 do {
@@ -91,11 +97,34 @@ final class QUICHost {
     ) async throws -> QUICConnection {
         let connection = try await transport.dial(
             other.address, expecting: peer ?? other.peer, deadline: environment.loop.now + limit)
-        return connection as! QUICConnection
+        guard let connection = connection as? QUICConnection else { throw TransportError.cancelled }
+        return connection
+    }
+}
+
+extension QUICHost {
+    /// Why `other` cannot be dialled, or `nil` where it can.
+    func refusal(of other: QUICHost, expecting peer: PeerID? = nil) async -> TransportError? {
+        do {
+            _ = try await dial(other, expecting: peer)
+            return nil
+        } catch {
+            return error as? TransportError
+        }
     }
 }
 
 extension Connection {
+    /// Why `message` is not answered, or `nil` where it is.
+    func silence(about message: Bytes) async -> StreamError? {
+        do {
+            _ = try await ask(message)
+            return nil
+        } catch {
+            return error as? StreamError
+        }
+    }
+
     /// Sends `message` on a new stream and returns the whole answer.
     func ask(_ message: Bytes) async throws -> [UInt8] {
         let stream = try openStream()

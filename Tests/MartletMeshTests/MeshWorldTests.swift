@@ -1,0 +1,246 @@
+import MartletRuntime
+import MartletSimulator
+import MartletWire
+import Testing
+
+@testable import MartletMesh
+
+@Suite("Mesh in a world")
+struct MeshWorldTests {
+    @Test("two nodes meet, talk and part")
+    func two() throws {
+        let crowd = Crowd(seed: 1)
+        let alice = crowd.join(
+            "alice",
+            then: { node, environment in
+                try await environment.loop.sleep(for: .seconds(2))
+                #expect(try await node.broadcast("hello, bob") == 1)
+                await #expect(throws: MeshLine.Unsayable.protocolWord("PING")) { try await node.broadcast("PING") }
+            })
+        let bob = crowd.join(
+            "bob", port: 8002, bootstrap: [alice.address],
+            then: { node, environment in
+                await node.settle(within: .seconds(5))
+                #expect(try await node.broadcast("hello") == 1)
+                try await environment.loop.sleep(for: .seconds(5))
+                await node.stop()
+            })
+        try crowd.world.run(for: .seconds(6))
+        #expect(alice.heard == ["bob: hello"])
+        #expect(bob.heard == ["alice: hello, bob"])
+        #expect(
+            bob.events.prefix(3) == [
+                .started(id: "peer-8002", name: "bob", port: 8002), .bootstrapSucceeded(alice.address),
+                .connected(
+                    MeshPeer(id: "peer-8001", name: "alice", address: alice.address, isInbound: false), count: 1,
+                    maximum: 20),
+            ])
+        #expect(
+            alice.events.contains(
+                .connected(
+                    MeshPeer(id: "peer-8002", name: "bob", address: bob.address, isInbound: true), count: 1, maximum: 20
+                )))
+        try crowd.world.run(for: .seconds(6))
+        #expect(alice.connected == [])
+    }
+
+    @Test(
+        "fifty nodes that start one after the other close the full mesh within two seconds, and again after a partition"
+    )
+    func fifty() throws {
+        let crowd = Crowd(seed: 2)
+        let first = crowd.join { $0.maximumPeers = 60 }
+        for number in 1..<50 {
+            crowd.join(at: .milliseconds(20 * number), bootstrap: [first.address]) { $0.maximumPeers = 60 }
+        }
+        try crowd.world.run(for: .milliseconds(20 * 49))
+        try crowd.world.run(within: .seconds(2)) { crowd.isFull }
+        print("fifty nodes: full mesh \(crowd.world.now) after the first start")
+        #expect(crowd.connections == 1225)
+        #expect(crowd.members.allSatisfy { $0.count { if case .connectionFailed = $0 { true } else { false } } == 0 })
+
+        let hosts = crowd.members.map(\.host)
+        let partition = crowd.world.separate(Array(hosts[..<25]), from: Array(hosts[25...]))
+        try crowd.world.run(within: .seconds(100)) { crowd.connections == 2 * 25 * 24 / 2 }
+        try crowd.world.run(for: .seconds(60))
+        #expect(crowd.connections == 600)
+        crowd.world.heal(partition)
+        let healed = crowd.world.now
+        try crowd.world.run(within: .seconds(2)) { crowd.isFull }
+        print("fifty nodes: full mesh \(crowd.world.now - healed) after the partition has healed")
+        #expect(crowd.connections == 1225)
+        try crowd.world.run(for: .seconds(60))
+        #expect(crowd.isFull)
+    }
+
+    @Test("fifty nodes that start at the same moment in a chain close the full mesh within two seconds")
+    func chain() throws {
+        let crowd = Crowd(seed: 3)
+        for number in 0..<50 {
+            let before = number > 0 ? [crowd.members[number - 1].address] : []
+            crowd.join(at: .microseconds(Int64(crowd.world.draw() % 1000)), bootstrap: before) { $0.maximumPeers = 60 }
+        }
+        try crowd.world.run(within: .seconds(2)) { crowd.isFull }
+        #expect(crowd.connections == 1225)
+    }
+
+    @Test("with room for twenty, fifty nodes fill up and settle without a storm of refused dials")
+    func limited() throws {
+        let crowd = Crowd(seed: 4)
+        for number in 0..<50 {
+            let before = crowd.members.suffix(3).map(\.address)
+            crowd.join(at: .milliseconds(20 * number), bootstrap: before)
+        }
+        func refusals() -> Int {
+            crowd.members.reduce(0) { $0 + $1.count { if case .refused = $0 { true } else { false } } }
+        }
+        try crowd.world.run(for: .seconds(30))
+        let early = refusals()
+        #expect(crowd.members.allSatisfy { $0.connected.count <= 20 })
+        let connections = crowd.connections
+        try crowd.world.run(for: .seconds(600))
+        let late = refusals() - early
+        print("limited to twenty: \(connections) connections, \(early) refusals in 30 s, \(late) in the next 600 s")
+        #expect(early < 1500)
+        #expect(late < 50 * 50)
+        #expect(crowd.connections >= connections)
+        // Whoever is full stays with whom it has.
+        #expect(crowd.members.allSatisfy { $0.count { if case .disconnected = $0 { true } else { false } } == 0 })
+    }
+
+    @Test("two that dial each other at the same moment end with one connection, whoever is smaller", arguments: 0..<12)
+    func simultaneous(seed: UInt64) throws {
+        let crowd = Crowd(seed: seed)
+        let ports: [(UInt16, UInt16)] = [(8001, 8002), (8002, 8001), (8001, 8001)]
+        let (left, right) = ports[Int(seed % 3)]
+        let leftAddress = MeshAddress("192.168.0.1:\(left)")!
+        let rightAddress = MeshAddress("192.168.0.2:\(right)")!
+        let offset = Duration.microseconds(Int64(crowd.world.draw() % 3000))
+        let alice = crowd.join("alice", port: left, at: .seconds(1), bootstrap: [rightAddress])
+        let bob = crowd.join("bob", port: right, at: .seconds(1) + offset, bootstrap: [leftAddress])
+        try crowd.world.run(for: .seconds(10))
+        #expect(alice.connected == ["bob"])
+        #expect(bob.connected == ["alice"])
+        #expect(alice.count { if case .disconnected = $0 { true } else { false } } == 0)
+        #expect(bob.count { if case .disconnected = $0 { true } else { false } } == 0)
+        try crowd.world.run(for: .seconds(60))
+        #expect(alice.connected == ["bob"])
+    }
+
+    @Test("peers with the same id on different hosts are both welcome")
+    func sameID() throws {
+        let crowd = Crowd(seed: 5)
+        let first = crowd.join("alice")
+        crowd.join("bob", bootstrap: [first.address])
+        crowd.join("carol", bootstrap: [first.address])
+        try crowd.world.run(for: .seconds(3))
+        #expect(crowd.isFull)
+    }
+
+    @Test("a node that finds only itself, under every address it has, notices")
+    func oneself() throws {
+        let crowd = Crowd(seed: 6)
+        var failures: [MeshFailure] = []
+        crowd.join(
+            "alice", bootstrap: [MeshAddress("192.168.0.1:8001")!],
+            then: { node, _ in
+                for text in ["localhost:8001", "192.168.0.1:8001", "[::1]:8001"] {
+                    do throws(MeshFailure) { try await node.connect(to: MeshAddress(text)!) } catch {
+                        failures.append(error)
+                    }
+                }
+            })
+        try crowd.world.run(for: .seconds(10))
+        #expect(failures == [.oneself, .oneself, .oneself])
+        #expect(crowd.members[0].connected == [])
+    }
+
+    @Test("a user's connection comes about, or fails with its reason")
+    func connecting() throws {
+        let crowd = Crowd(seed: 7)
+        let alice = crowd.join("alice")
+        var failure: MeshFailure?
+        crowd.join(
+            "bob",
+            then: { node, environment in
+                try await node.connect(to: alice.address)
+                try await node.connect(to: alice.address)
+                #expect(await node.peers.map(\.name) == ["alice"])
+                do throws(MeshFailure) { try await node.connect(to: MeshAddress("192.168.0.1:9")!) } catch {
+                    failure = error
+                }
+            })
+        try crowd.world.run(for: .seconds(5))
+        #expect(failure == .network(.refused))
+        #expect(crowd.members[1].events.allSatisfy { if case .failed = $0 { false } else { true } })
+    }
+
+    @Test("a peer that is gone without a word is removed after a minute, and met again when it is back")
+    func stale() throws {
+        let crowd = Crowd(seed: 8)
+        let alice = crowd.join("alice")
+        let bob = crowd.join("bob", bootstrap: [alice.address])
+        try crowd.world.run(for: .seconds(5))
+        bob.host.kill()
+        try crowd.world.run(for: .seconds(50))
+        #expect(alice.connected == ["bob"])
+        try crowd.world.run(for: .seconds(40))
+        #expect(alice.connected == [])
+        #expect(alice.count { if case .removedStale = $0 { true } else { false } } == 1)
+        bob.connected = []
+        bob.host.restart()
+        try crowd.world.run(within: .seconds(5)) { alice.connected == ["bob"] && bob.connected == ["alice"] }
+    }
+
+    @Test("a peer that comes back before it was missed is met again in seconds")
+    func comesBack() throws {
+        let crowd = Crowd(seed: 9)
+        let alice = crowd.join("alice")
+        let bob = crowd.join("bob", bootstrap: [alice.address])
+        try crowd.world.run(for: .seconds(5))
+        bob.connected = []
+        bob.host.restart()
+        try crowd.world.run(within: .seconds(10)) { alice.connected == ["bob"] && bob.connected == ["alice"] }
+    }
+
+    @Test("the same seed makes the same things happen")
+    func repeats() throws {
+        func digest() throws -> String {
+            let crowd = Crowd(seed: 10)
+            let first = crowd.join()
+            for number in 1..<8 {
+                crowd.join(at: .milliseconds(number), bootstrap: [first.address]) { $0.maximumPeers = 4 }
+            }
+            try crowd.world.run(for: .seconds(100))
+            return "\(crowd.world.digest)"
+        }
+        #expect(try digest() == digest())
+    }
+
+    @Test("a reader that is too slow loses the oldest events, and is told how many")
+    func missed() throws {
+        let crowd = Crowd(seed: 11)
+        var events: [MeshEvent] = []
+        let alice = crowd.world.host("alice", IPAddress(192, 168, 9, 1))
+        alice.start { environment in
+            var configuration = MeshConfiguration()
+            configuration.maximumEvents = 10
+            let node = MeshNode(port: 8001, configuration: configuration, environment: environment)
+            try await node.start()
+            try await environment.loop.sleep(for: .seconds(5))
+            await node.stop()
+            for await event in node.events { events.append(event) }
+        }
+        crowd.join(
+            "bob", bootstrap: [MeshAddress("192.168.9.1:8001")!],
+            then: { node, _ in
+                await node.settle(within: .seconds(1))
+                for number in 1...100 { try await node.broadcast("\(number)") }
+            })
+        try crowd.world.run(for: .seconds(6))
+        // One that started, one that connected and a hundred messages, of which the last ten are left.
+        #expect(events.count == 11)
+        #expect(events.first == .missed(92))
+        if case .message(_, let text) = events.last { #expect(text == "100") } else { Issue.record("\(events)") }
+    }
+}

@@ -1,0 +1,211 @@
+import MartletRouting
+import MartletRuntime
+import TestSupport
+import Testing
+
+@Suite("Lookup")
+struct LookupTests {
+    private typealias Search = Lookup<Key16, Place>
+    private let start = Instant.start + .seconds(10)
+
+    private func limits(_ change: (inout LookupLimits) -> Void = { _ in }) -> LookupLimits {
+        var limits = LookupLimits()
+        limits.closest = 4
+        limits.parallel = 3
+        change(&limits)
+        return limits
+    }
+
+    /// A network in which every node knows the ones around its key, and answers after a while.
+    private struct Net {
+        var keys: [Key16]
+        var dead: Set<Int> = []
+        var latency: (Int) -> Duration = { _ in .milliseconds(50) }
+
+        init(_ count: Int, seed: UInt64) {
+            var generator = SeededGenerator(seed: seed)
+            keys = Array(Set((0..<count).map { _ in Key16(UInt16.random(in: 0...UInt16.max, using: &generator)) }))
+                .sorted()
+        }
+
+        func closest(to target: Key16, _ count: Int) -> [Int] {
+            Array(keys.indices.sorted { keys[$0].isCloser(to: target, than: keys[$1]) }.prefix(count))
+        }
+
+        /// Those that node `index` names: neighbours of its own, and some of everywhere.
+        func known(by index: Int, near target: Key16) -> [Int] {
+            let neighbours = closest(to: keys[index], 12) + stride(from: index % 7, to: keys.count, by: 11)
+            return Array(neighbours.sorted { keys[$0].isCloser(to: target, than: keys[$1]) }.prefix(8))
+        }
+    }
+
+    /// Runs a lookup over `net` to its end, and says how long it took.
+    private func run(_ lookup: inout Search, _ net: Net, from first: [Int]) -> Duration {
+        for index in first { lookup.add(net.keys[index], at: Place(index), isPreferred: true) }
+        var now = start
+        var answers: [(Instant, Int)] = []
+        while !lookup.isFinished {
+            while let next = lookup.nextQuery(at: now) {
+                #expect(!answers.contains { $0.1 == next.contact.number })
+                if !net.dead.contains(next.contact.number) {
+                    answers.append((now + net.latency(next.contact.number), next.contact.number))
+                }
+            }
+            answers.sort { $0.0 < $1.0 }
+            let deadline = lookup.deadline ?? .never
+            if let (time, index) = answers.first, time <= deadline {
+                now = time
+                answers.removeFirst()
+                for known in net.known(by: index, near: lookup.target) {
+                    lookup.add(net.keys[known], at: Place(known), isPreferred: true)
+                }
+                lookup.answered(Place(index), as: net.keys[index], isPreferred: true, at: now)
+            } else {
+                guard deadline != .never else { break }
+                now = deadline
+                lookup.expire(at: now)
+            }
+        }
+        return now - start
+    }
+
+    @Test("the lookup finds the closest nodes of a network, and asks few others")
+    func finds() {
+        var asked = 0
+        for seed in UInt64(1)...20 {
+            let net = Net(400, seed: seed)
+            let target = Key16(UInt16(truncatingIfNeeded: seed &* 9973))
+            var lookup = Search(target: target, limits: limits(), at: start)
+            _ = run(&lookup, net, from: [0, 100, 200])
+            #expect(lookup.closest.map(\.contact.number) == net.closest(to: target, 4), "seed \(seed)")
+            asked += lookup.askedCount
+        }
+        #expect(asked < 20 * 25)
+    }
+
+    @Test("dead nodes cost time, but not the result; a slow answer does not hold up the others")
+    func dead() {
+        var net = Net(400, seed: 3)
+        let target = Key16(12345)
+        let closest = net.closest(to: target, 8)
+        net.dead = [closest[0], closest[2], 7, 8, 9]
+        var lookup = Search(target: target, limits: limits(), at: start)
+        let took = run(&lookup, net, from: [0, 100, 200])
+        #expect(lookup.closest.map(\.contact.number) == Array(closest.filter { !net.dead.contains($0) }.prefix(4)))
+        #expect(took < .seconds(4))
+    }
+
+    @Test("no more than the stated number are asked at once, until they are slow")
+    func parallel() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        for number in 1...8 { lookup.add(Key16(UInt16(number)), at: Place(number), isPreferred: true) }
+        let asked = (0..<9).compactMap { _ in lookup.nextQuery(at: start)?.contact.number }
+        #expect(asked == [1, 2, 3])
+        lookup.expire(at: start + .milliseconds(999))
+        #expect(done { lookup.nextQuery(at: start) } == nil)
+        lookup.expire(at: start + .seconds(1))
+        // Only the fourth belongs to the window; the fifth comes when one has failed.
+        #expect(done { lookup.nextQuery(at: start + .seconds(1)) }?.contact.number == 4)
+        #expect(done { lookup.nextQuery(at: start + .seconds(1)) } == nil)
+        lookup.failed(Place(2))
+        #expect(done { lookup.nextQuery(at: start + .seconds(1)) }?.contact.number == 5)
+        #expect(!lookup.isFinished)
+        for number in [1, 3, 4, 5] {
+            #expect(done { lookup.answered(Place(number), as: Key16(UInt16(number)), isPreferred: true, at: start) })
+        }
+        #expect(lookup.isFinished && lookup.deadline == nil)
+    }
+
+    @Test("where answers come fast, a late one is noticed soon")
+    func adaptive() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        for number in 1...8 { lookup.add(Key16(UInt16(number + 10)), at: Place(number), isPreferred: true) }
+        for _ in 0..<3 { _ = lookup.nextQuery(at: start) }
+        for number in [1, 2] {
+            lookup.add(Key16(UInt16(number)), at: Place(number + 20), isPreferred: true)
+            lookup.answered(
+                Place(number), as: Key16(UInt16(number + 10)), isPreferred: true, at: start + .milliseconds(30))
+        }
+        #expect(lookup.latency.expected < .milliseconds(300))
+        #expect(lookup.deadline == start + lookup.latency.expected)
+    }
+
+    @Test("no node is asked twice, under whatever key and from whatever mouth")
+    func once() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        #expect(done { lookup.add(Key16(8), at: Place(1), isPreferred: true) })
+        #expect(!done { lookup.add(Key16(8), at: Place(2), isPreferred: true) })
+        #expect(!done { lookup.add(Key16(9), at: Place(1), isPreferred: true) })
+        #expect(done { lookup.nextQuery(at: start) } != nil)
+        #expect(!done { lookup.add(Key16(7), at: Place(1), isPreferred: true) })
+        lookup.failed(Place(1))
+        #expect(!done { lookup.add(Key16(7), at: Place(1), isPreferred: true) })
+        #expect(done { lookup.nextQuery(at: start) } == nil && lookup.isFinished)
+    }
+
+    @Test("nodes without preferred keys are asked only where there are not enough others")
+    func preference() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        for number in 1...20 { lookup.add(Key16(UInt16(number)), at: Place(number), isPreferred: false) }
+        for number in 100...102 { lookup.add(Key16(UInt16(number)), at: Place(number), isPreferred: true) }
+        var order: [Int] = []
+        while let next = lookup.nextQuery(at: start) {
+            order.append(next.contact.number)
+            lookup.answered(next.contact, as: next.key ?? Key16(0), isPreferred: next.isPreferred, at: start)
+        }
+        #expect(order == [100, 101, 102, 1])
+        #expect(lookup.isFinished)
+    }
+
+    @Test("of one network only so many are asked, and the closest where they are known in time")
+    func networks() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        for number in (1...50).reversed() {
+            lookup.add(Key16(UInt16(number)), at: Place(number, network: 1), isPreferred: true)
+        }
+        let asked = (0..<9).compactMap { _ in lookup.nextQuery(at: start)?.contact.number }
+        #expect(asked == [1, 2])
+    }
+
+    @Test("a node that answers under another key than was said stands where that key belongs")
+    func otherKey() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        lookup.add(Key16(1), at: Place(1), isPreferred: true)
+        lookup.add(Key16(50), at: Place(2), isPreferred: true)
+        lookup.add(nil, at: Place(3), isPreferred: true)
+        let asked = (0..<9).compactMap { _ in lookup.nextQuery(at: start)?.contact.number }
+        #expect(asked == [3, 1, 2])
+        lookup.answered(Place(1), as: Key16(99), isPreferred: true, at: start)
+        lookup.answered(Place(2), as: Key16(50), isPreferred: true, at: start)
+        // It claims a key under which another has answered.
+        #expect(!done { lookup.answered(Place(3), as: Key16(50), isPreferred: true, at: start) })
+        #expect(lookup.closest.map(\.contact.number) == [2, 1])
+    }
+
+    @Test("answers that name closer nodes without end do not keep a lookup from ending")
+    func poisoned() {
+        for seed in UInt64(1)...10 {
+            var generator = SeededGenerator(seed: seed)
+            var lookup = Search(target: Key16(0), limits: limits { $0.queries = 40 }, at: start)
+            for number in 0..<8 { lookup.add(Key16(0xF000 + UInt16(number)), at: Place(number), isPreferred: true) }
+            var now = start
+            var invented = 1000
+            while !lookup.isFinished {
+                while let next = lookup.nextQuery(at: now) {
+                    guard next.contact.number < 1000 || Bool.random(using: &generator) else { continue }
+                    for _ in 0..<16 {
+                        invented += 1
+                        lookup.add(
+                            Key16(UInt16.random(in: 0...0x0FFF, using: &generator)), at: Place(invented),
+                            isPreferred: true)
+                    }
+                    lookup.answered(next.contact, as: next.key ?? Key16(1), isPreferred: true, at: now)
+                }
+                guard let deadline = lookup.deadline else { break }
+                now = deadline
+                lookup.expire(at: now)
+            }
+            #expect(lookup.askedCount <= 40 && now - start <= .seconds(60), "seed \(seed)")
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import Foundation
+import Synchronization
+
+/// A program that a test runs, by pipes or on a terminal, and what it has written.
+public final class TestProgram: Sendable {
+    /// Something did not happen.
+    public struct Failure: Error, CustomStringConvertible {
+        /// What, and what there was instead.
+        public let description: String
+    }
+
+    /// How long anything may take.
+    private static let patience: TimeInterval = 20
+
+    private struct State {
+        var bytes: [UInt8] = []
+        var isOver = false
+    }
+
+    private let process = Mutex(Process())
+    private let input: FileHandle
+    private let state = Mutex(State())
+    private let condition = NSCondition()
+
+    /// Starts the program at `path`; on a terminal of its own where `onTerminal`.
+    public init(_ path: String, _ arguments: [String], onTerminal: Bool = false) throws {
+        let output: FileHandle
+        var child: (input: Any, output: Any)
+        if onTerminal {
+            // The calls of glibc for this are not imported; these are what they do.
+            let master = open("/dev/ptmx", O_RDWR | O_NOCTTY)
+            var number: Int32 = -1
+            var isLocked: Int32 = 0
+            guard master >= 0, ioctl(master, 0x8004_5430, &number) == 0, ioctl(master, 0x4004_5431, &isLocked) == 0
+            else { throw Failure(description: "there are no pseudo-terminals") }
+            let slave = open("/dev/pts/\(number)", O_RDWR | O_NOCTTY)
+            var size = winsize(ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0)
+            _ = ioctl(slave, UInt(TIOCSWINSZ), &size)
+            let handle = FileHandle(fileDescriptor: slave, closeOnDealloc: true)
+            child = (handle, handle)
+            input = FileHandle(fileDescriptor: master, closeOnDealloc: true)
+            output = input
+        } else {
+            let pipes = (Pipe(), Pipe())
+            child = (pipes.0, pipes.1)
+            input = pipes.0.fileHandleForWriting
+            output = pipes.1.fileHandleForReading
+        }
+        try process.withLock { process in
+            // Only in a session of its own do the terminal's keys reach the program as signals.
+            process.executableURL = URL(fileURLWithPath: onTerminal ? "/usr/bin/setsid" : path)
+            process.arguments = onTerminal ? ["--ctty", "--wait", path] + arguments : arguments
+            process.standardInput = child.input
+            process.standardOutput = child.output
+            process.standardError = child.output
+            process.environment = ProcessInfo.processInfo.environment.merging(["TERM": "xterm"]) { $1 }
+            try process.run()
+        }
+        if let handle = child.input as? FileHandle { try? handle.close() }
+        Thread.detachNewThread { [self] in
+            // Not by FileHandle, which waits for all that was asked for, or does not survive the end of a terminal.
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            while case let count = read(output.fileDescriptor, &buffer, buffer.count), count > 0 {
+                take(buffer[..<count])
+            }
+            take(nil)
+        }
+    }
+
+    deinit {
+        process.withLock { if $0.isRunning { $0.terminate() } }
+    }
+
+    private func take(_ bytes: ArraySlice<UInt8>?) {
+        condition.lock()
+        state.withLock { state in
+            if let bytes { state.bytes += bytes } else { state.isOver = true }
+        }
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Everything it has written so far, with the ends of lines as they are without a terminal.
+    public var text: String {
+        state.withLock { String(decoding: $0.bytes.filter { $0 != 0x0D }, as: UTF8.self) }
+    }
+
+    /// Writes to its input.
+    public func write(_ text: String) {
+        try? input.write(contentsOf: Data(text.utf8))
+    }
+
+    /// Ends its input.
+    public func endInput() { try? input.close() }
+
+    /// Waits for a whole line that `matches`, wherever it stands, and returns it.
+    public func line(_ matches: @escaping @Sendable (Substring) -> Bool) async throws -> String {
+        try await wait("no such line") { text in
+            text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+                .first(where: matches).map(String.init)
+        }
+    }
+
+    /// Waits until its output as a whole is as `matches` wants it.
+    public func wait(for matches: @escaping @Sendable (String) -> Bool) async throws {
+        _ = try await wait("it never wrote what was waited for") { matches($0) ? true : nil }
+    }
+
+    private func wait<Found: Sendable>(
+        _ failure: String, _ find: @escaping @Sendable (String) -> Found?
+    ) async throws -> Found {
+        try await onOwnThread { [self] in
+            let deadline = Date(timeIntervalSinceNow: Self.patience)
+            condition.lock()
+            defer { condition.unlock() }
+            while true {
+                let isOver = state.withLock { $0.isOver }
+                if let found = find(text) { return found }
+                if isOver || !condition.wait(until: deadline) {
+                    throw Failure(description: "\(failure) in:\n\(text)")
+                }
+            }
+        }
+    }
+
+    /// Waits for its end. Returns what it ended with.
+    public func end() async throws -> Int32 {
+        try await onOwnThread { [self] in
+            process.withLock {
+                $0.waitUntilExit()
+                return $0.terminationStatus
+            }
+        }
+    }
+
+    /// Where the build put the executable `name`: beside the tests that are running.
+    public static func path(of name: String) -> String {
+        var folder = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+        for _ in 0..<4 {
+            let candidate = folder.appendingPathComponent(name).path
+            if FileManager.default.isExecutableFile(atPath: candidate) { return candidate }
+            folder.deleteLastPathComponent()
+        }
+        return name
+    }
+}
+
+/// Runs `body`, which waits, on a thread of its own: the threads of Swift's pool are few, and others need them.
+public func onOwnThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
+    }
+}
