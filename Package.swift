@@ -132,7 +132,10 @@ let package = Package(
 
         tests(
             "InteropTests",
-            needs: ["MartletMainline", "MartletMesh", "MartletCrypto", "MartletRuntime", "MartletWire"],
+            needs: [
+                "Martlet", "MartletMainline", "MartletMesh", "MartletCrypto", "MartletRuntime", "MartletWire",
+                "TransportTest",
+            ],
             resources: [.copy("Peers"), .copy("requirements.txt")]),
 
         example("Frames"),
@@ -142,6 +145,9 @@ let package = Package(
             "SimulationTests",
             needs: ["MartletSimulator", "MainlineWorlds", "MartletRuntime", "MartletWire", "CSeededRandom"]),
 
+        .executableTarget(
+            name: "TransportTest", dependencies: ["Martlet"], path: "interop/transport",
+            exclude: ["Dockerfile", "README.md"], swiftSettings: house),
         tests("TidyTests", needs: []),
     ],
     swiftLanguageModes: [.v6]

@@ -25,7 +25,7 @@ private func inC(_ work: @escaping (Int) -> Int32) -> Benchmark.Body {
 /// An environment whose loop does a round of work while the calling thread waits.
 ///
 /// It is `@unchecked Sendable` because the semaphore hands everything from one thread to the other and back.
-private final class Bench: @unchecked Sendable {
+final class Bench: @unchecked Sendable {
     let environment: SystemEnvironment
     private let finished = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
