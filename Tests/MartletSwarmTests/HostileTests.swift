@@ -27,10 +27,11 @@ private struct RudePeer {
 @Suite("Bad peers")
 struct HostileTests {
     /// Runs `attack` on the first of two hosts against a server that echoes, and an honest peer on the second that pings
-    /// once a second all the while. Gives the server.
+    /// once a second all the while. Gives the server, whose connections end with the world: `afterwards` sees them.
     private func attacked(
         for duration: Duration = .seconds(60), _ configure: @escaping (inout SwarmConfiguration) -> Void = { _ in },
-        serve: @escaping (Swarm) -> Void = { $0.serveEcho() }, by attack: @escaping Host.Program
+        serve: @escaping (Swarm) -> Void = { $0.serveEcho() }, by attack: @escaping Host.Program,
+        afterwards: (Swarm) -> Void = { _ in }
     ) throws -> Member {
         var server: Member?
         let (world, hosts) = SwarmTests.world(clients: 2, configure) {
@@ -59,6 +60,7 @@ struct HostileTests {
         #expect(pings >= Int(duration.components.seconds) - 3)
         let member = try #require(server)
         #expect(member.swarm.memory.peak <= member.swarm.memory.limit + 1 << 20)
+        afterwards(member.swarm)
         return member
     }
 
@@ -78,9 +80,10 @@ struct HostileTests {
                 }
                 try await environment.loop.sleep(for: .milliseconds(2))
             }
+        } afterwards: { swarm in
+            #expect(swarm.pendingCount == 0)
+            #expect(swarm.connectionCount == 1)
         }
-        #expect(server.swarm.pendingCount == 0)
-        #expect(server.swarm.connectionCount == 1)
         #expect(server.refused(.pendingPerAddress) + server.refused(.addressRate) > 4000)
         #expect(server.metrics.value("martlet_swarm_inbound_failures", "timed_out_negotiating") >= 32)
         #expect(streams.count == 5000)
