@@ -40,8 +40,26 @@ final class OtherProgram: Sendable {
     }
 
     deinit {
-        process.terminate()
+        // Not a request: a program that stays would keep the test run's own output open, and its port.
+        kill(process.processIdentifier, SIGKILL)
         try? input.close()
+    }
+
+    /// A TCP port on which nobody listens just now.
+    static func freePort() throws -> UInt16 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = in_addr_t(INADDR_LOOPBACK).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0
+            }
+        }
+        try #require(isBound)
+        return UInt16(bigEndian: address.sin_port)
     }
 
     /// The next line that it says, as a JSON object.

@@ -23,13 +23,24 @@ struct Redis {
         var bytes = Bytes()
     }
 
-    /// Connects to `address`, which is a name or an IP address with a port.
+    /// Connects to `address`, which is a name or an IP address with a port. The server may start later than this.
     nonisolated(nonsending) init(_ address: String, environment: any Environment, deadline: Instant) async throws {
         let parts = address.split(separator: ":")
         guard parts.count == 2, let port = UInt16(parts[1]) else { throw Failure.malformed }
-        let stream = try await environment.connectTCP(name: String(parts[0]), port: port, deadline: deadline)
-        conversation = StreamConversation(stream)
+        while true {
+            do {
+                let stream = try await environment.connectTCP(name: String(parts[0]), port: port, deadline: deadline)
+                conversation = StreamConversation(stream)
+                return
+            } catch {
+                guard environment.loop.now + Self.retry < deadline else { throw error }
+                try await environment.loop.sleep(for: Self.retry)
+            }
+        }
     }
+
+    /// How long it is waited before a server that does not answer is tried again.
+    private static let retry = Duration.milliseconds(50)
 
     /// Sends a command and waits for what the server says. An error that it says is thrown.
     nonisolated(nonsending) func ask(_ words: String...) async throws -> Reply {
