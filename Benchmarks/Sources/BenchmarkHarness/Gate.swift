@@ -83,6 +83,8 @@ func gate(_ benchmarks: [Benchmark], filtered: Bool, path: String) throws -> Boo
             problems.append("\(benchmark.name) has no line in \(path)")
             continue
         }
+        // What is not gated is named, and not run.
+        guard threshold.allocations != nil || threshold.instructions != nil else { continue }
         let cost = Cost(
             allocations: try benchmark.allocations(of: benchmark.prepare()),
             instructions: threshold.instructions == nil ? nil : try benchmark.instructions())
