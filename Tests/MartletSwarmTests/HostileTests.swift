@@ -178,10 +178,11 @@ struct HostileTests {
                 }
             }
             try await environment.loop.sleep(until: .never)
+        } afterwards: { swarm in
+            #expect(swarm.info(of: peer(2)) == nil)
+            #expect(swarm.memory.used < 1 << 20)
         }
         #expect(server.refused(.protocolViolation) == 1)
-        #expect(server.swarm.info(of: peer(2)) == nil)
-        #expect(server.swarm.memory.used < 1 << 20)
     }
 
     @Test("an identify that is small and endless ends too")
