@@ -44,11 +44,18 @@ def make_host(address):
 
 
 async def read(stream):
-    """The next piece; nothing at the end, which some of py-libp2p's streams raise."""
-    try:
-        return await stream.read(65536)
-    except StreamEOF:
-        return b""
+    """
+    The next piece; nothing at the end, which some of py-libp2p's streams raise.
+
+    Its QUIC streams look into their buffer, wait for a lock, and then look whether the stream has ended: a piece that
+    comes meanwhile, in one packet with the end, is missed, and found at the second try.
+    """
+    for _ in range(2):
+        try:
+            return await stream.read(65536)
+        except StreamEOF:
+            pass
+    return b""
 
 
 async def end_of(stream):
@@ -151,7 +158,7 @@ async def half(host, peer):
     stream = await host.new_stream(peer, [HALF])
     await stream.write(b"hello")
     await stream.close_write() if hasattr(stream, "close_write") else await stream.close()
-    tell("half", answer=(await stream.read(100)).decode())
+    tell("half", answer=(await read(stream)).decode())
 
 
 async def reset(host, peer):
