@@ -21,6 +21,9 @@ let package = Package(
             name: "MeshBenchmarks", dependencies: [.product(name: "Martlet", package: "martlet")],
             swiftSettings: house),
         .executableTarget(
+            name: "SwarmBenchmarks", dependencies: [.product(name: "Martlet", package: "martlet")],
+            swiftSettings: house),
+        .executableTarget(
             name: "Benchmarks",
             dependencies: [
                 "BenchmarkHarness", "CYardsticks", .product(name: "Martlet", package: "martlet"),
