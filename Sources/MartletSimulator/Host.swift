@@ -242,6 +242,9 @@ public final class Host {
         for program in programs { launch(program) }
     }
 
+    /// Lets go of what it runs when its world is over. Programs may hold the host in their turn.
+    func dissolve() { programs = [] }
+
     // MARK: What the world does with it
 
     /// Whether `loop` may run now; if not, it is remembered for later or never.

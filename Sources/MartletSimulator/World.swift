@@ -72,6 +72,7 @@ public final class World {
             stepsAtOnce = 0
             while stepsAtOnce < stepsAtOnceLimit, runReadyLoop() || runPool() {}
         }
+        for host in hosts { host.dissolve() }
         internet.dissolve()
         for network in networks { network.dissolve() }
         driver.world = nil

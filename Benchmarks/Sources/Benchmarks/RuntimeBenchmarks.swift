@@ -230,9 +230,23 @@ private var residentCall: Benchmark {
     }
 }
 
-/// A conversation that waits for a signal which a callback gives.
+/// The loop of `suspension`'s yardstick.
+private let bareBench = Result { try Bench() }
+
+/// A conversation that waits for a signal which a callback gives and which can be cancelled, beside one that suspends
+/// with nothing but Swift's continuation.
 private var suspension: Benchmark {
-    Benchmark("suspend-and-resume", operations: round) {
+    let bare = Benchmark.Yardstick.body("continuation") { iterations in
+        let bench = try bareBench.get()
+        bench.converse {
+            for _ in 0..<iterations * round {
+                await withUnsafeContinuation { (waiter: UnsafeContinuation<Void, Never>) in
+                    bench.loop.afterThis { waiter.resume() }
+                }
+            }
+        }
+    }
+    return Benchmark("suspend-and-resume", operations: round, yardstick: bare) {
         let bench = try Bench()
         return { iterations in
             bench.converse {
