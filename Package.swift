@@ -30,6 +30,7 @@ let package = Package(
     products: [
         .library(name: "Martlet", targets: ["Martlet"]),
         .library(name: "MartletMainline", targets: ["MartletMainline"]),
+        .library(name: "MartletStore", targets: ["MartletStore"]),
         .library(name: "MartletSimulator", targets: ["MartletSimulator"]),
         .executable(name: "martlet", targets: ["MartletCommand"]),
     ],
@@ -111,6 +112,19 @@ let package = Package(
                 "MartletCrypto",
                 "MartletRuntime", "MartletWire", "CSeededRandom",
             ]),
+
+        .systemLibrary(
+            name: "CSQLite", path: "Sources/C/CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        room("MartletStore", needs: ["MartletIdentity", "MartletRuntime", "MartletWire", "CSQLite"]),
+        tests(
+            "MartletStoreTests",
+            needs: [
+                "MartletStore", "MartletIdentity", "MartletRuntime", "MartletSimulator", "MartletWire", "CSQLite",
+                "CSeededRandom", "StoreWriter",
+            ]),
+        .executableTarget(
+            name: "StoreWriter", dependencies: ["MartletStore", "MartletIdentity", "MartletRuntime", "MartletWire"],
+            path: "Tests/StoreWriter", swiftSettings: house),
 
         room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
         tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),

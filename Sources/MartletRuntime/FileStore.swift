@@ -17,6 +17,13 @@ public protocol FileStore: AnyObject, Sendable {
     /// Removes a file. That there was none is no error.
     nonisolated(nonsending) func remove(_ path: String) async throws(FileError)
 
+    /// Gives a file another name, and takes the place of what had that. That there was no such file is no error.
+    nonisolated(nonsending) func move(_ path: String, to other: String) async throws(FileError)
+
+    /// Where the file `path` stands on this machine, for a library that opens files by itself; directories on the way
+    /// are made. `nil` where these files are on no disk of this machine, as those of a simulated host.
+    nonisolated(nonsending) func place(of path: String) async throws(FileError) -> String?
+
     /// The names in a directory, in ascending order; none where there is no such directory. The empty path is the
     /// store's own directory.
     nonisolated(nonsending) func list(_ path: String) async throws(FileError) -> [String]

@@ -94,6 +94,23 @@ final class SimulatedFiles: FileStore, @unchecked Sendable {
         disk.set(path, to: nil)
     }
 
+    nonisolated(nonsending) func move(_ path: String, to other: String) async throws(FileError) {
+        try check(path)
+        try check(other)
+        try await turn {}
+        if let failure = disk.writeFailure { throw failure }
+        guard let contents = disk.files[path] else { return }
+        disk.set(path, to: nil)
+        disk.set(other, to: contents)
+    }
+
+    /// Always `nil`: what is on a simulated disk is reached through these files alone.
+    nonisolated(nonsending) func place(of path: String) async throws(FileError) -> String? {
+        try check(path)
+        try await turn {}
+        return nil
+    }
+
     nonisolated(nonsending) func list(_ path: String) async throws(FileError) -> [String] {
         if !path.isEmpty { try check(path) }
         try await turn {}

@@ -53,6 +53,28 @@ struct DiskFilesTests {
         }
     }
 
+    @Test("a file that was moved has its new name alone, and says where it stands on this machine")
+    func move() async throws {
+        try await withStore { files, path in
+            try await files.replace("a", with: Bytes(utf8: "old"), isPrivate: true)
+            try await files.replace("b/c", with: Bytes(utf8: "in the way"), isPrivate: true)
+            try await files.move("a", to: "b/c")
+            #expect(try await files.read("a", maximum: 9) == nil)
+            #expect(try await files.read("b/c", maximum: 9)?.utf8 == "old")
+            try await files.move("a", to: "b/c")
+            try await files.move("no/such/folder", to: "b/c")
+            #expect(try await files.read("b/c", maximum: 9)?.utf8 == "old")
+            let place = try await files.place(of: "b/c")
+            #expect(place == "\(path)/b/c")
+            #expect(access(try #require(place), R_OK) == 0)
+            #expect(try await files.place(of: "new/folder/x") == "\(path)/new/folder/x")
+            #expect(access("\(path)/new/folder", X_OK) == 0)
+            await #expect(throws: FileError.badPath) { try await files.move("a", to: "../a") }
+            await #expect(throws: FileError.badPath) { try await files.move("../a", to: "a") }
+            await #expect(throws: FileError.badPath) { _ = try await files.place(of: "../a") }
+        }
+    }
+
     @Test("a file over the caller's maximum is not read")
     func tooLarge() async throws {
         try await withStore { files, _ in

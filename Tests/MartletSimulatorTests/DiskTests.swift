@@ -51,6 +51,19 @@ struct DiskTests {
         #expect(disk.files == ["a/b": Bytes([1, 2, 3])])
     }
 
+    @Test("a file that was moved has its new name alone, and stands nowhere on this machine")
+    func move() throws {
+        let disk = try onDisk { files, _ in
+            try await files.replace("a", with: Bytes([1]), isPrivate: true)
+            try await files.replace("b", with: Bytes([2]), isPrivate: true)
+            try await files.move("a", to: "b")
+            try await files.move("a", to: "b")
+            #expect(try await files.place(of: "b") == nil)
+            #expect(await self.failure { try await files.move("b", to: "../b") } == .badPath)
+        }
+        #expect(disk.files == ["b": Bytes([1])])
+    }
+
     @Test(
         "a path that leads out of the store, or nowhere, is refused",
         arguments: ["", "/a", "a/", "a//b", "../a", "a/./b"])

@@ -57,6 +57,19 @@ public final class DiskFiles: FileStore {
         try await onDisk { folder throws(FileError) in try folder.remove(path) }
     }
 
+    /// Gives a file another name, and takes the place of what had that. That there was no such file is no error.
+    public nonisolated(nonsending) func move(_ path: String, to other: String) async throws(FileError) {
+        let (path, other) = (try DiskPath(path), try DiskPath(other))
+        try await onDisk { folder throws(FileError) in try folder.move(path, to: other) }
+    }
+
+    /// Where the file `path` stands on this machine, as the store's directory was named; directories on the way are
+    /// made.
+    public nonisolated(nonsending) func place(of path: String) async throws(FileError) -> String? {
+        let path = try DiskPath(path)
+        return try await onDisk { folder throws(FileError) in try folder.place(of: path) }
+    }
+
     /// The names in a directory, in ascending order of their bytes; none where there is no such directory. The empty
     /// path is the store's own directory. Names that are not UTF-8 are left out.
     public nonisolated(nonsending) func list(_ path: String) async throws(FileError) -> [String] {

@@ -97,6 +97,22 @@ final class DiskFolder: @unchecked Sendable {
         try parent.synchronize()
     }
 
+    func move(_ path: DiskPath, to other: DiskPath) throws(FileError) {
+        guard let parent = try directory(path.directories) else { return }
+        let otherParent = try madeDirectory(other.directories)
+        if renameat(parent.number, path.name, otherParent.number, other.name) < 0 {
+            if errno == ENOENT { return }
+            throw FileError(number: errno)
+        }
+        try otherParent.synchronize()
+        try parent.synchronize()
+    }
+
+    func place(of path: DiskPath) throws(FileError) -> String {
+        _ = try madeDirectory(path.directories)
+        return ([self.path] + path.directories + [path.name]).joined(separator: "/")
+    }
+
     func list(_ path: DiskPath?) throws(FileError) -> [String] {
         guard let opened = try directory(path.map { $0.directories + [$0.name] } ?? ["."]) else { return [] }
         let copy = fcntl(opened.number, F_DUPFD_CLOEXEC, 0)
