@@ -14,7 +14,7 @@ struct BatchOutcome: Sendable {
 ///
 /// It belongs to one thread at a time, like its connection.
 final class ChangeWriter {
-    let connection: Connection
+    let connection: SQLiteConnection
     var limits: StoreLimits
     var outcome = BatchOutcome()
     /// Rows of the peers that this batch has met.
@@ -24,7 +24,7 @@ final class ChangeWriter {
     /// How many peers there are.
     private var peers = 0
 
-    init(_ connection: Connection, limits: StoreLimits) throws(StoreError) {
+    init(_ connection: SQLiteConnection, limits: StoreLimits) throws(StoreError) {
         self.connection = connection
         self.limits = limits
         peers = Int(try connection.number("SELECT count(*) FROM peers"))
@@ -39,8 +39,9 @@ final class ChangeWriter {
             try connection.transaction { () throws(StoreError) in
                 for work in batch { try apply(work) }
                 let now = batch.map(\.time).max() ?? 0
-                if peers > limits.peers { try evict(now) }
+                // Who has to go is a matter of scores.
                 for row in toScore.sorted() { try score(row, now) }
+                if peers > limits.peers { try evict(now) }
             }
         } catch {
             peers = before

@@ -11,13 +11,13 @@ final class Database: Sendable {
     private let readersKept: Int
     // Held for as long as a batch takes; but only one conversation writes, so nobody on a loop waits for it.
     private let writer: Lock<ChangeWriter?>
-    private let readers = Lock<[Connection]>([])
+    private let readers = Lock<[SQLiteConnection]>([])
     /// The version that the schema had; 0 for a new one.
     let foundVersion: Int
 
     /// Opens the file at `path`, makes it where it is missing, and brings it up to date.
     init(path: String, limits: StoreLimits) throws(StoreError) {
-        let connection = try Connection(path: path, isReader: false)
+        let connection = try SQLiteConnection(path: path, isReader: false)
         foundVersion = try Schema.prepare(connection, isFile: true)
         writer = Lock(try ChangeWriter(connection, limits: limits))
         self.path = path
@@ -26,7 +26,7 @@ final class Database: Sendable {
 
     /// A database in memory, with the content of the file `image` where that is not empty.
     init(image: Bytes, limits: StoreLimits) throws(StoreError) {
-        let connection = try Connection(image: image)
+        let connection = try SQLiteConnection(image: image)
         foundVersion = try Schema.prepare(connection, isFile: false)
         writer = Lock(try ChangeWriter(connection, limits: limits))
         path = nil
@@ -50,7 +50,7 @@ final class Database: Sendable {
             }
         }
         let kept = readers.withLock { $0.popLast() }
-        let connection = if let kept { kept } else { try Connection(path: path, isReader: true) }
+        let connection = if let kept { kept } else { try SQLiteConnection(path: path, isReader: true) }
         let answer = try question(PeerReader(connection: connection))
         // One that failed is let go instead.
         readers.withLock { if $0.count < readersKept { $0.append(connection) } }

@@ -6,7 +6,7 @@ internal import MartletWire
 ///
 /// Rows that do not say what they should, which only a hand can have put there, are left out.
 struct PeerReader {
-    let connection: Connection
+    let connection: SQLiteConnection
 
     /// What stands in `evidence.about` for this node.
     static let thisNode = "self"

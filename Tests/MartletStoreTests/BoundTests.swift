@@ -67,7 +67,7 @@ struct BoundTests {
             try await store.flush()
             let left = try await store.addressesToDial(peer(1))
             #expect(left.count == 4 && left.first == all[0])
-            let path = "/unix/" + String(repeating: "a", count: 600)
+            let path = String(repeating: "/ip4/192.0.2.1", count: 103)
             store.record([.addresses(peer(2), [address(path), address(2)], .dht), .failed(peer(2), address(path), "")])
             try await store.flush()
             #expect(try await store.addressesToDial(peer(2)) == [address(2)])

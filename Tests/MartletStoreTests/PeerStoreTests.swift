@@ -108,7 +108,9 @@ struct PeerStoreTests {
                 .seen(peer(4)), .connected(peer(4), nil),
             ])
             try await store.flush()
-            func numbers(_ query: PeerQuery) async throws -> [PeerID] { try await store.peers(matching: query).map(\.id) }
+            func numbers(_ query: PeerQuery) async throws -> [PeerID] {
+                try await store.peers(matching: query).map(\.id)
+            }
             let (one, four) = (min(peer(1), peer(4)), max(peer(1), peer(4)))
             #expect(try await numbers(PeerQuery()) == [peer(3), one, four, peer(2)])
             #expect(try await numbers(PeerQuery(topic: [2])) == [peer(3), peer(1)])
@@ -132,7 +134,7 @@ struct PeerStoreTests {
 
     @Test("quality is summed up by the hour, and told as means and shares")
     func quality() async throws {
-        let host = try inWorld { environment in
+        let host = try inWorld(within: .seconds(7200)) { environment in
             let store = try await PeerStore.open(environment)
             let sample = QualitySample(
                 roundTrip: .milliseconds(20), jitter: .milliseconds(2), packets: 100, lost: 1, bytesIn: 10,

@@ -14,7 +14,8 @@ struct PruneTests {
         try await environment.loop.sleep(for: Self.day * days)
     }
 
-    @Test("peers go when they were not heard of for long: strangers after a week, others after a month, kept ones never")
+    @Test(
+        "peers go when they were not heard of for long: strangers after a week, others after a month, kept ones never")
     func peers() throws {
         _ = try inWorld(within: Self.day * 100) { environment in
             let store = try await PeerStore.open(environment)

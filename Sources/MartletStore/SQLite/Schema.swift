@@ -11,7 +11,7 @@ enum Schema {
 
     /// Sees to it that the database is one of ours, whole, and of this version. Returns the version that it had; 0 for
     /// a new one.
-    static func prepare(_ connection: Connection, isFile: Bool) throws(StoreError) -> Int {
+    static func prepare(_ connection: SQLiteConnection, isFile: Bool) throws(StoreError) -> Int {
         let objects = try connection.number("SELECT count(*) FROM sqlite_schema")
         if objects > 0 {
             guard try connection.number("PRAGMA application_id") == applicationID else { throw .foreign }

@@ -4,7 +4,7 @@ internal import MartletWire
 /// One connection to a database, and its prepared statements. Every call may block.
 ///
 /// It is used by one thread at a time: by whoever has taken it out of a lock.
-final class Connection {
+final class SQLiteConnection {
     private let handle: OpaquePointer
     private var statements: [UnsafePointer<UInt8>: Statement] = [:]
 
@@ -13,14 +13,14 @@ final class Connection {
 
     /// Opens the file at `path`, which is made where it is missing and not only to be read.
     init(path: String, isReader: Bool) throws(StoreError) {
-        handle = try Connection.open(
+        handle = try SQLiteConnection.open(
             path, isReader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
         try execute("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cache_size=-1024")
     }
 
     /// A database in memory, with the content of the file `image` where that is not empty.
     init(image: Bytes) throws(StoreError) {
-        handle = try Connection.open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY)
+        handle = try SQLiteConnection.open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY)
         if !image.isEmpty { try load(image) }
         try execute("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF")
     }
