@@ -5,6 +5,8 @@ internal import MartletIdentity
 struct AddressBook: Sendable {
     /// The most addresses that are remembered of one peer.
     static let addressesPerPeer = 32
+    /// The most bytes that they may have together.
+    static let bytesPerPeer = 4 << 10
 
     private struct Page {
         var addresses: [Multiaddr] = []
@@ -38,8 +40,12 @@ struct AddressBook: Sendable {
         turn += 1
         page.turn = turn
         var seen: Set<Multiaddr> = []
-        page.addresses = Array(
-            (plain + page.addresses).filter { seen.insert($0).inserted }.prefix(Self.addressesPerPeer))
+        var size = 0
+        let all = (plain + page.addresses).filter { seen.insert($0).inserted }
+        page.addresses = all.prefix(Self.addressesPerPeer).filter { address in
+            size += address.bytes.count
+            return size <= Self.bytesPerPeer
+        }
         pages[peer] = page
     }
 

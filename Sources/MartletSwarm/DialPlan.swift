@@ -4,68 +4,127 @@ internal import MartletWire
 
 /// In which order and when the addresses of one peer are tried: a machine, after RFC 8305 (Happy Eyeballs).
 ///
-/// QUIC comes first and TCP a quarter of a second behind it; within each, IPv6 and IPv4 take turns, and one more is begun
-/// every quarter of a second, or at once when one has failed and no other is on its way. Addresses through a relay come
-/// last. Ask for `nextAddress` until it is `nil`, after each call and at `deadline`.
+/// Addresses stand in lanes: QUIC, TCP a quarter of a second behind it, and relays when nothing else is left. Within a
+/// lane IPv6 and IPv4 take turns, and one more is begun every quarter of a second, or at once when one has failed and no
+/// other is on its way. What names lead to is added when the answers come; IPv4 waits a moment for IPv6. Ask for
+/// `nextAddress` until it is `nil`, after each call and at `deadline`.
 struct DialPlan: Sendable {
     /// How long one address has for itself before the next is tried beside it (RFC 8305 §5).
     static let stagger = Duration.milliseconds(250)
+    /// How long the IPv4 addresses of a name wait for its IPv6 addresses (RFC 8305 §3).
+    static let resolutionDelay = Duration.milliseconds(50)
 
-    private var waiting: [Multiaddr]
-    private var next = 0
-    private let atOnce: Int
-    private var running = 0
-    private var nextStart: Instant
+    /// Addresses of one kind, each family in the order in which it came.
+    private struct Lane: Sendable {
+        var v4: ArraySlice<Multiaddr> = []
+        var other: ArraySlice<Multiaddr> = []
+        var lastWasOther = false
+        /// When the next may begin.
+        var start = Instant.start
 
-    /// A plan for `addresses`, which begins at `now` and tries at most `atOnce` of them at the same time.
-    init(_ addresses: [Multiaddr], atOnce: Int, at now: Instant) {
-        waiting = Self.order(addresses)
-        self.atOnce = max(1, atOnce)
-        nextStart = now
+        var isEmpty: Bool { v4.isEmpty && other.isEmpty }
+
+        mutating func add(_ address: Multiaddr) {
+            if DialPlan.isV4(address) { v4.append(address) } else { other.append(address) }
+        }
+
+        /// IPv6, and everything that may be it, comes first and then takes turns with IPv4.
+        mutating func next() -> Multiaddr? {
+            lastWasOther = !(other.isEmpty || (lastWasOther && !v4.isEmpty))
+            return lastWasOther ? other.popFirst() : v4.popFirst()
+        }
     }
 
-    /// Whether nothing is left to try and nothing is being tried.
-    var isExhausted: Bool { next == waiting.count && running == 0 }
+    private var lanes = [Lane(), Lane(), Lane()]
+    private var seen: Set<Multiaddr> = []
+    private let atOnce: Int
+    /// How many may still be begun.
+    private var left: Int
+    private var running = 0
+    private var hasBegun = false
+    private var hasAny = false
+    private var lookUps: (v4: Int, other: Int) = (0, 0)
+    /// Until when IPv4 waits for IPv6.
+    private var held: Instant?
+
+    /// A plan for `addresses`, which begins at `now`, tries at most `atOnce` of them at the same time and at most `most`
+    /// in all.
+    init(_ addresses: [Multiaddr], atOnce: Int, most: Int = .max, at now: Instant) {
+        self.atOnce = max(1, atOnce)
+        left = max(1, most)
+        add(addresses, at: now)
+    }
+
+    /// Whether nothing is left to try, nothing is being tried, and no name is being looked up.
+    var isExhausted: Bool {
+        running == 0 && (left == 0 || (lanes.allSatisfy(\.isEmpty) && lookUps == (0, 0)))
+    }
 
     /// When to ask again, where nothing else happens before.
-    var deadline: Instant? { next < waiting.count && running < atOnce ? nextStart : nil }
+    var deadline: Instant? {
+        guard left > 0, running < atOnce else { return nil }
+        guard let start = open.map({ lanes[$0].start }).min() else { return nil }
+        return max(start, held ?? start)
+    }
 
     /// The next address to be tried now.
     mutating func nextAddress(at now: Instant) -> Multiaddr? {
-        guard next < waiting.count, running < atOnce, nextStart <= now else { return nil }
-        let address = waiting[next]
-        next += 1
-        running += 1
-        nextStart = now + Self.stagger
-        return address
+        guard left > 0, running < atOnce, held.map({ $0 <= now }) ?? true else { return nil }
+        for index in open where lanes[index].start <= now {
+            guard let address = lanes[index].next() else { continue }
+            lanes[index].start = now + Self.stagger
+            // Relays are tried last, and then as far apart as the others.
+            lanes[2].start = now + Self.stagger
+            running += 1
+            left -= 1
+            hasBegun = true
+            held = nil
+            return address
+        }
+        return nil
     }
 
     /// One that was tried has failed.
     mutating func failed(at now: Instant) {
         running -= 1
-        if running == 0 { nextStart = now }
+        if running == 0, let first = open.first { lanes[first].start = min(lanes[first].start, now) }
     }
 
-    /// The order in which `addresses` are tried, each once.
-    static func order(_ addresses: [Multiaddr]) -> [Multiaddr] {
-        var seen: Set<Multiaddr> = []
-        let all = addresses.filter { seen.insert($0).inserted }
-        let groups = (0..<3).map { rank in all.filter { Self.rank($0) == rank } }
-        return groups.flatMap(interleaved)
+    /// Adds `addresses`, as far as they are new.
+    mutating func add(_ addresses: [Multiaddr], at now: Instant) {
+        for address in addresses where seen.insert(address).inserted { lanes[Self.lane(address)].add(address) }
+        if running == 0, let first = open.first { lanes[first].start = min(lanes[first].start, now) }
+        guard !hasAny, !open.isEmpty else { return }
+        hasAny = true
+        lanes[0].start = now
+        lanes[1].start = lanes[0].isEmpty ? now : now + Self.stagger
+        lanes[2].start = now
     }
 
-    private static func rank(_ address: Multiaddr) -> Int {
+    /// A name's addresses of one family are being looked up.
+    mutating func beginLookUp(of family: IPAddress.Family) {
+        if family == .v4 { lookUps.v4 += 1 } else { lookUps.other += 1 }
+    }
+
+    /// A name's addresses of one family are `addresses`; none where it has none.
+    mutating func endLookUp(of family: IPAddress.Family, _ addresses: [Multiaddr], at now: Instant) {
+        if family == .v4 { lookUps.v4 -= 1 } else { lookUps.other -= 1 }
+        if !hasBegun, !hasAny, !addresses.isEmpty, family == .v4, lookUps.other > 0 {
+            held = now + Self.resolutionDelay
+        }
+        if lookUps.other == 0 { held = nil }
+        add(addresses, at: now)
+    }
+
+    /// The lanes from which something may begin.
+    private var open: [Int] {
+        let direct = [0, 1].filter { !lanes[$0].isEmpty }
+        return direct.isEmpty && !lanes[2].isEmpty ? [2] : direct
+    }
+
+    private static func lane(_ address: Multiaddr) -> Int {
         if address.isRelayed { return 2 }
         return address.contains(.udp) ? 0 : 1
-    }
-
-    /// IPv6 and everything that may be it take turns with IPv4; each family keeps its order.
-    private static func interleaved(_ addresses: [Multiaddr]) -> [Multiaddr] {
-        let four = addresses.filter(isV4)
-        let six = addresses.filter { !isV4($0) }
-        return (0..<max(four.count, six.count)).flatMap { index in
-            [six, four].compactMap { index < $0.count ? $0[index] : nil }
-        }
     }
 
     private static func isV4(_ address: Multiaddr) -> Bool {

@@ -1,3 +1,4 @@
+internal import MartletIdentity
 internal import MartletRuntime
 internal import MartletTransport
 
@@ -19,7 +20,7 @@ final class NegotiationQueue {
     private var done = 0
     private var timer: LoopTimer?
     /// Called for each stream that was too late.
-    var onLate: () -> Void = {}
+    var onLate: (PeerID) -> Void = { _ in }
 
     init(on loop: EventLoop, timeout: Duration) {
         self.loop = loop
@@ -61,7 +62,7 @@ final class NegotiationQueue {
             ticket.stream = nil
             done += 1
             stream.reset()
-            onLate()
+            onLate(stream.remotePeer)
         }
         removeDone()
         if let next = tickets.first { timer?.arm(at: next.deadline) }

@@ -50,9 +50,12 @@ final class PeerEntry {
     var protections: Set<String> = []
     /// What it last said of itself.
     var info: PeerInfo?
+    /// What that draws from the node's memory.
+    var infoSize = 0
     /// How many streams that it opened are not over, by protocol.
     var inbound: [String: Int] = [:]
     var streamMeter = RateMeter()
+    var wasteMeter = RateMeter()
     /// Closes connections that are not used any more, where there are any.
     var review: LoopTimer?
     var roundTrips = PingStatistics()

@@ -32,8 +32,12 @@ public enum Refusal: String, MetricLabels, Error {
     case streamsPerConnection = "streams_per_connection"
     /// The peer has as many streams of the protocol open as it may.
     case streamsPerProtocol = "streams_per_protocol"
+    /// The muxer has as many streams of the peer as it may.
+    case streamBacklog = "stream_backlog"
     /// The peer opens streams too often.
     case streamRate = "stream_rate"
+    /// The peer opens too many streams that come to nothing; the connection is closed.
+    case wastedStreams = "wasted_streams"
     /// The peer did not say in time which protocol a stream is for.
     case negotiationTimeout = "negotiation_timeout"
     /// What the peer said about protocols makes no sense.
@@ -42,6 +46,8 @@ public enum Refusal: String, MetricLabels, Error {
     case unknownProtocol = "unknown_protocol"
     /// What the peer sent breaks the rules of its protocol.
     case protocolViolation = "protocol_violation"
+    /// The peer does not take in time what it has asked for.
+    case stalled
     /// The peer asks a protocol too often.
     case protocolRate = "protocol_rate"
 

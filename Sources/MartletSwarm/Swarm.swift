@@ -57,6 +57,9 @@ public final class Swarm {
     let identify = IdentifyState()
     private var watches: [WeakWatch] = []
     private var nextNumber: UInt64 = 0
+    var nextDial: UInt64 = 0
+    /// How many peers are connected.
+    private var connectedCount = 0
     var nextTrim = Instant.start
     /// Whether it has been shut down.
     public private(set) var isShutDown = false
@@ -87,7 +90,7 @@ public final class Swarm {
         backoff = DialBackoff(remembering: limits.rememberedFailures)
         duplicates = DuplicateRule(local: localPeer)
         negotiations = NegotiationQueue(on: environment.loop, timeout: limits.negotiationTimeout)
-        negotiations.onLate = { [metrics = self.metrics] in metrics.refused[.negotiationTimeout].increment() }
+        negotiations.onLate = { [weak self] peer in self?.count(.negotiationTimeout, peer) }
         serveOwnProtocols()
     }
 
@@ -123,8 +126,8 @@ public final class Swarm {
         weak var watch: SwarmWatch?
     }
 
-    func count(_ refusal: Refusal, _ peer: PeerID? = nil, _ address: Multiaddr? = nil) {
-        metrics.refused[refusal].increment()
+    func count(_ refusal: Refusal, _ peer: PeerID? = nil, _ address: Multiaddr? = nil, times: UInt64 = 1) {
+        metrics.refused[refusal].increment(by: times)
         log.debug("refused", ["reason": refusal.rawValue])
         tell(.refused(refusal, peer: peer, address: address))
     }
@@ -196,8 +199,10 @@ public final class Swarm {
             guard let self, let entry, let member else { return stream.reset() }
             self.accept(stream, on: member, of: entry)
         }
+        connection.onRefusedStreams = { [weak self] in self?.count(.streamBacklog, peer, times: $0) }
         connection.onClosed = { [weak self] reason in self?.closed(member, of: entry, reason) }
         metrics.opened[SwarmMetrics.Direction(connection.nature.direction)].increment()
+        if isFirst { connectedCount += 1 }
         countConnections()
         review(entry)
         tell(isFirst ? .connected(member.info) : .connectionAdded(member.info))
@@ -233,10 +238,16 @@ public final class Swarm {
         gate.close(entry.peer, by: member.entrance)
         let reason = member.closing ?? .ended(error)
         let info = member.info
+        metrics.ended[SwarmMetrics.End(reason)].increment()
+        if case .violation(let violation, _) = error {
+            metrics.violations[violation].increment()
+            log.debug("a peer broke the rules", ["peer": entry.peer, "error": "\(error)"])
+        }
         if entry.connections.isEmpty {
+            connectedCount -= 1
             entry.preferred = nil
             entry.review = nil
-            entry.info = nil
+            forgetInfo(of: entry)
             entry.inbound = [:]
             forgetIfPossible(entry)
         } else {
@@ -250,8 +261,11 @@ public final class Swarm {
     private func countConnections() {
         metrics.connections.record(Int64(gate.established))
         metrics.pendingInbound.record(Int64(gate.pending))
-        metrics.peers.record(Int64(peers.count))
+        metrics.peers.record(Int64(connectedCount))
     }
+
+    /// The dials under way, in the order in which they began.
+    var dialsInOrder: [Dial] { dials.values.sorted { $0.number < $1.number } }
 
     // MARK: The end
 
@@ -267,6 +281,8 @@ public final class Swarm {
     func close(_ member: SwarmConnection, because reason: DisconnectReason) {
         guard member.closing == nil else { return }
         member.closing = reason
+        // No new streams go to it, and whoever connects now gets another.
+        if let entry = peers[member.connection.remotePeer] { review(entry) }
         member.connection.close()
     }
 
@@ -276,7 +292,7 @@ public final class Swarm {
         isShutDown = true
         for address in listeners.map(\.address) { stopListening(on: address) }
         interfaces = nil
-        for dial in dials.values { dial.finish(.failure(.cancelled)) }
+        for dial in dialsInOrder { dial.finish(.failure(.cancelled)) }
         dials = [:]
         for peer in connectedPeers { close(peer, because: .shutDown) }
         negotiations.cancel()

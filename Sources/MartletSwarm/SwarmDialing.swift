@@ -25,6 +25,7 @@ extension Swarm {
         addressBook.add(addresses, of: peer)
         if let member = peers[peer]?.preferred { return member.info }
         try mayDial(peer)
+        if let dial = dials[.peer(peer)], let more = try? dialable(addresses) { pursue(more, by: dial) }
         let dial = try dial(for: .peer(peer), at: addressBook.addresses(of: peer))
         return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
     }
@@ -63,16 +64,24 @@ extension Swarm {
             throw .refused(.connections)
         }
         let ready = try dialable(addresses)
-        let plan = DialPlan(ready, atOnce: limits.dialsAtOnce, at: loop.now)
+        let plan = DialPlan([], atOnce: limits.dialsAtOnce, most: limits.addressesPerDial, at: loop.now)
+        nextDial += 1
         let dial = Dial(
-            target, on: loop, plan: plan,
+            target, number: nextDial, on: loop, plan: plan,
             attempt: { [weak self] dial, address in self?.attempt(address, for: dial) },
             ended: { [weak self] dial in
                 if self?.dials[target] === dial { self?.dials[target] = nil }
             })
         dials[target] = dial
-        dial.advance()
+        pursue(ready, by: dial)
         return dial
+    }
+
+    /// Has `dial` try `addresses`, and what the names in them lead to.
+    private func pursue(_ addresses: [Multiaddr], by dial: Dial) {
+        let named = addresses.filter(Self.isLookedUp)
+        lookUpNames(in: dial.takeNew(named), for: dial)
+        dial.add(addresses.filter { !Self.isLookedUp($0) })
     }
 
     /// The ones of `addresses` that are to be tried.
@@ -80,20 +89,22 @@ extension Swarm {
         let known = addresses.filter { address in
             transports.contains { $0.canDial(address) } && !announced.contains(address.withoutPeerID ?? address)
         }
-        guard !known.isEmpty else { throw .noAddresses }
-        let allowed = known.filter { address in
-            address.ipAddress.map { access.refusal(of: $0) == nil } ?? true
-        }
-        guard !allowed.isEmpty else {
-            count(.blocked, nil, known.first)
-            throw .refused(.blocked)
+        guard let first = known.first else { throw .noAddresses }
+        let allowed = known.filter { refusal(of: $0) == nil }
+        if allowed.isEmpty, let refusal = refusal(of: first) {
+            count(refusal, nil, first)
+            throw .refused(refusal)
         }
         let ready = allowed.filter { backoff.pause(of: $0, at: loop.now) == nil }
         guard !ready.isEmpty else {
             let until = allowed.compactMap { backoff.pause(of: $0, at: loop.now) }.min()
             throw .backingOff(until: until ?? loop.now)
         }
-        return Array(DialPlan.order(ready).prefix(limits.addressesPerDial))
+        return ready
+    }
+
+    private func refusal(of address: Multiaddr) -> Refusal? {
+        address.ipAddress.flatMap { access.refusal(of: $0) }
     }
 
     private nonisolated(nonsending) func wait(

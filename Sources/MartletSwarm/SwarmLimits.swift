@@ -36,8 +36,12 @@ public struct SwarmLimits: Hashable, Sendable {
     /// Inbound connections from one IPv4 /24 or IPv6 /48, made or being made.
     public var connectionsPerNetwork = 256
     /// New inbound connections from one IP address.
+    ///
+    /// A handshake costs about half a millisecond, so one address can take up half a percent of a core and no more. The
+    /// burst lets all that may be connected from it come back at once, as after a restart of this node.
     public var addressRate = Rate(burst: 64, perSecond: 8)
-    /// New inbound connections from one IPv4 /24 or IPv6 /48.
+    /// New inbound connections from one IPv4 /24 or IPv6 /48: four times as many as from one address of it, as there may
+    /// be four times as many.
     public var networkRate = Rate(burst: 256, perSecond: 32)
     /// Of how many IP addresses and networks the rates are remembered.
     public var rememberedSources = 16_384
@@ -47,7 +51,18 @@ public struct SwarmLimits: Hashable, Sendable {
     /// Streams that a peer has open, on all its connections, of one protocol that sets no bound of its own.
     public var streamsPerProtocolAndPeer = 256
     /// New streams of one peer.
-    public var streamRate = Rate(burst: 20_000, perSecond: 20_000)
+    ///
+    /// One core answers about 60,000 small requests a second when it plays both sides, each on a stream of its own, and
+    /// one busy peer may have all of that. More than a third above it is a flood: opening a stream costs its opener a
+    /// fraction of what it costs here, and the loop of a node is everyone's. The burst is what comes at once behind a
+    /// pause of a fifth of a second.
+    public var streamRate = Rate(burst: 16_384, perSecond: 80_000)
+    /// Streams of one peer that end before a protocol is agreed on: reset at once, silent, for something unknown here.
+    ///
+    /// They do no good to anyone and are the cheapest way to keep a node busy. An honest peer probes for a few protocols
+    /// when it has connected, and now and then changes its mind; the burst has room for one that does so on every stream
+    /// that it may have open. Beyond that the connection is closed.
+    public var wastedStreamRate = Rate(burst: 1024, perSecond: 32)
     /// How long a peer may take to say which protocol a stream is for.
     public var negotiationTimeout = Duration.seconds(10)
 

@@ -43,7 +43,43 @@ struct SwarmMetrics {
         }
     }
 
+    /// How a connection ended.
+    enum End: String, MetricLabels {
+        case requested
+        case trimmed
+        case replaced
+        case refused
+        case shutDown = "shut_down"
+        case closed
+        case closedByPeer = "closed_by_peer"
+        case network
+        case unanswered
+        case idle
+        case violation
+        case other
+        static let names = ["reason"]
+
+        init(_ reason: DisconnectReason) {
+            switch reason {
+            case .requested: self = .requested
+            case .trimmed: self = .trimmed
+            case .replaced: self = .replaced
+            case .refused: self = .refused
+            case .shutDown: self = .shutDown
+            case .ended(.closed): self = .closed
+            case .ended(.closedByPeer): self = .closedByPeer
+            case .ended(.network): self = .network
+            case .ended(.unanswered): self = .unanswered
+            case .ended(.idle): self = .idle
+            case .ended(.violation): self = .violation
+            case .ended: self = .other
+            }
+        }
+    }
+
     let refused: Labelled<Refusal, Counter>
+    let ended: Labelled<End, Counter>
+    let violations: Labelled<Violation, Counter>
     let opened: Labelled<Direction, Counter>
     let connections: Gauge
     let peers: Gauge
@@ -57,6 +93,11 @@ struct SwarmMetrics {
     init(_ registry: MetricsRegistry) {
         refused = registry.counters(
             "martlet_swarm_refused", help: "Connections, dials and streams that were refused.", by: Refusal.self)
+        ended = registry.counters(
+            "martlet_swarm_connections_ended", help: "Connections that were there and ended.", by: End.self)
+        violations = registry.counters(
+            "martlet_swarm_violations", help: "Connections that ended because the other side broke the rules.",
+            by: Violation.self)
         opened = registry.counters(
             "martlet_swarm_connections_opened", help: "Connections that were made.", by: Direction.self)
         connections = registry.gauge("martlet_swarm_connections", help: "Connections that are there.")

@@ -49,7 +49,7 @@ extension Swarm {
         begun(stream, on: member, of: entry) { member.inboundStreams -= 1 }
         let ticket = negotiations.begin(stream)
         loop.spawn { [weak self] in
-            await self?.negotiate(stream, ticket, entry)
+            await self?.negotiate(stream, ticket, member, entry)
         }
     }
 
@@ -74,7 +74,7 @@ extension Swarm {
     }
 
     private nonisolated(nonsending) func negotiate(
-        _ stream: Stream, _ ticket: NegotiationQueue.Ticket, _ entry: PeerEntry
+        _ stream: Stream, _ ticket: NegotiationQueue.Ticket, _ member: SwarmConnection, _ entry: PeerEntry
     ) async {
         let name: String
         do throws(StreamError) {
@@ -88,7 +88,7 @@ extension Swarm {
             case .truncated: count(.unknownProtocol, entry.peer)
             default: break
             }
-            return
+            return wasted(member, of: entry)
         }
         // The table may have changed since the name was agreed on.
         guard let handler = protocols[name] else { return stream.reset() }
@@ -103,6 +103,21 @@ extension Swarm {
             entry.inbound[name] = open > 1 ? open - 1 : nil
         }
         handler.handler(stream, name)
+    }
+
+    /// A stream has come to nothing: a peer whose streams mostly do is disconnected.
+    private func wasted(_ member: SwarmConnection, of entry: PeerEntry) {
+        guard member.closing == nil, member.connection.closeReason == nil else { return }
+        guard !entry.wasteMeter.take(limits.wastedStreamRate, at: loop.now) else { return }
+        count(.wastedStreams, entry.peer)
+        close(member, because: .refused(.wastedStreams))
+    }
+
+    /// Breaks off `stream`, on which a protocol of this node ran into `error`. One who does not take what it has asked for
+    /// is counted.
+    func giveUp(_ stream: Stream, _ error: StreamError) {
+        stream.reset()
+        if error == .timedOut { count(.stalled, stream.remotePeer) }
     }
 
     // MARK: Opening streams

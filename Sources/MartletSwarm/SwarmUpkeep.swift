@@ -80,8 +80,8 @@ extension Swarm {
                 }
             }
         }
-        for (target, dial) in dials {
-            if case .peer(let peer) = target, let refusal = access.refusal(of: peer) {
+        for dial in dialsInOrder {
+            if case .peer(let peer) = dial.target, let refusal = access.refusal(of: peer) {
                 dial.finish(.failure(.refused(refusal)))
             }
         }

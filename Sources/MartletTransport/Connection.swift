@@ -24,11 +24,14 @@ open class Connection {
     public var memory: MemoryBudget?
     /// Takes streams that the other side opens. Without a taker they are reset.
     public var onStream: ((Stream) -> Void)?
+    /// Called when the muxer has refused so many streams of the other side, since as many were open as may be.
+    public var onRefusedStreams: ((UInt64) -> Void)?
     /// Called once, when the connection is over.
     public var onClosed: ((ConnectionError) -> Void)?
     /// Why it is over, once it is.
     public private(set) var closeReason: ConnectionError?
     private var waiters: [Signal] = []
+    private var refusedStreams: UInt64 = 0
 
     /// A connection that is ready for streams.
     public init(
@@ -118,6 +121,14 @@ open class Connection {
         if let onStream { onStream(stream) } else { stream.reset() }
     }
 
+    /// Says that `count` streams of the other side were refused so far, since as many were open as may be.
+    public func refusedStreams(_ count: UInt64) {
+        guard count > refusedStreams else { return }
+        let more = count - refusedStreams
+        refusedStreams = count
+        onRefusedStreams?(more)
+    }
+
     /// Wakes those who wait for a stream, since one more can be opened.
     public func streamsBecameAvailable() {
         let woken = waiters
@@ -131,6 +142,7 @@ open class Connection {
         closeReason = reason
         streamsBecameAvailable()
         onStream = nil
+        onRefusedStreams = nil
         let onClosed = self.onClosed
         self.onClosed = nil
         onClosed?(reason)

@@ -46,8 +46,8 @@ public enum ConnectionError: Error, Hashable, Sendable {
     case unanswered
     /// Nothing was said for so long that the transport gave up.
     case idle
-    /// The other side broke the rules of `layer`; `detail` says how.
-    case violation(layer: String, detail: String)
+    /// The other side broke the rules; `detail` says how.
+    case violation(Violation, detail: String)
     /// As many streams are open as this side or the other allows.
     case tooManyStreams
     /// No more streams can be opened: the connection is being closed, or its numbers are used up.

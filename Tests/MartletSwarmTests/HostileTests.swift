@@ -7,76 +7,15 @@ import MartletTransport
 import MartletWire
 import Testing
 
-/// A peer that has a key and a transport, and no manners.
-private struct RudePeer {
-    let environment: any Environment
-    let transport: TCPTransport
-
-    init(_ environment: any Environment, _ number: UInt8, _ limits: UpgradeLimits = UpgradeLimits()) {
-        self.environment = environment
-        transport = TCPTransport(
-            environment: environment,
-            upgrader: Upgrader(environment: environment, identity: key(number), limits: limits))
-    }
-
-    nonisolated(nonsending) func dial() async throws -> Connection {
-        try await transport.dial(tcp(1), expecting: nil, deadline: environment.loop.now + .seconds(30))
-    }
-}
-
 @Suite("Bad peers")
 struct HostileTests {
-    /// Runs `attack` on the first of two hosts against a server that echoes, and an honest peer on the second that pings
-    /// once a second all the while. Gives the server, whose connections end with the world: `afterwards` sees them.
-    private func attacked(
-        for duration: Duration = .seconds(60), _ configure: @escaping (inout SwarmConfiguration) -> Void = { _ in },
-        serve: @escaping (Swarm) -> Void = { $0.serveEcho() }, by attack: @escaping Host.Program,
-        afterwards: (Swarm) -> Void = { _ in }
-    ) throws -> Member {
-        var server: Member?
-        let (world, hosts) = SwarmTests.world(clients: 2, configure) {
-            server = $0
-            serve($0.swarm)
-        }
-        hosts[0].start { environment in
-            // Whatever the attacker's own code runs into is no failure of the world.
-            try? await attack(environment)
-            try await environment.loop.sleep(until: .never)
-        }
-        var pings = 0
-        hosts[1].start { environment in
-            try await environment.loop.sleep(for: .milliseconds(500))
-            let member = Member(environment, key(3))
-            try await member.swarm.connect(to: peer(1), at: [tcp(1)])
-            let pinger = try await member.swarm.pinger(to: peer(1))
-            while true {
-                let took = try await pinger.ping(timeout: .seconds(5))
-                #expect(took < .seconds(1), "the honest peer is kept waiting")
-                pings += 1
-                try await environment.loop.sleep(for: .seconds(1))
-            }
-        }
-        try world.run(for: duration)
-        #expect(pings >= Int(duration.components.seconds) - 3)
-        let member = try #require(server)
-        #expect(member.swarm.memory.peak <= member.swarm.memory.limit + 1 << 20)
-        afterwards(member.swarm)
-        return member
-    }
-
-    private static func rawTCP(_ environment: SimulatedEnvironment) async throws -> ByteStream {
-        try await environment.connectTCP(
-            SocketAddress(IPAddress(192, 0, 2, 1), port: 4001), from: nil, options: TCPOptions(),
-            deadline: environment.loop.now + .seconds(30))
-    }
-
     @Test("5,000 connections from one address that say nothing hold a bounded number of places, and lose them")
     func flood() throws {
         var streams: [ByteStream] = []
         let server = try attacked { environment in
             for _ in 0..<5000 {
                 environment.loop.spawn {
-                    if let stream = try? await Self.rawTCP(environment) { streams.append(stream) }
+                    if let stream = try? await rawTCP(environment) { streams.append(stream) }
                 }
                 try await environment.loop.sleep(for: .milliseconds(2))
             }
@@ -99,7 +38,7 @@ struct HostileTests {
         ])
     func loris(_ stage: String, _ counted: String) throws {
         let server = try attacked { environment in
-            let stream = try await Self.rawTCP(environment)
+            let stream = try await rawTCP(environment)
             var writer = Writer()
             let header = { (writer: inout Writer) in
                 for line in ["/multistream/1.0.0\n", "/noise\n"] { writer.lengthPrefixed(line.utf8.span.bytes) }

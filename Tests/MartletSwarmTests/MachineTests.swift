@@ -163,12 +163,64 @@ struct DialPlanTests {
     static let tcp6 = address("/ip6/2001:db8::1/tcp/1")
     static let relayed = address("/ip4/192.0.2.9/tcp/1/p2p/\(peer(9))/p2p-circuit")
 
-    @Test("QUIC comes before TCP and relays last, families take turns, and nothing comes twice")
+    /// Which addresses a plan begins when none of them ever answers, asked every 50 milliseconds.
+    private func begin(_ plan: inout DialPlan, for milliseconds: Int64 = 3000) -> [(Int64, Multiaddr)] {
+        var begun: [(Int64, Multiaddr)] = []
+        for time in stride(from: Int64(0), to: milliseconds, by: 50) {
+            while let address = plan.nextAddress(at: at(time)) { begun.append((time, address)) }
+        }
+        return begun
+    }
+
+    @Test("TCP is a quarter of a second behind QUIC and relays are last, families take turns, and nothing comes twice")
     func order() {
-        let order = DialPlan.order([
-            Self.relayed, Self.tcp4, Self.quic4, Self.other4, Self.tcp6, Self.quic6, Self.tcp4,
-        ])
-        #expect(order == [Self.quic6, Self.quic4, Self.other4, Self.tcp6, Self.tcp4, Self.relayed])
+        let all = [Self.relayed, Self.tcp4, Self.quic4, Self.other4, Self.tcp6, Self.quic6, Self.tcp4]
+        var plan = DialPlan(all, atOnce: 8, at: at(0))
+        let begun = begin(&plan)
+        #expect(begun.map(\.0) == [0, 250, 250, 500, 500, 750])
+        #expect(begun.map(\.1) == [Self.quic6, Self.quic4, Self.tcp6, Self.other4, Self.tcp4, Self.relayed])
+    }
+
+    @Test("no more are tried in all than the bound")
+    func most() {
+        var plan = DialPlan((0..<100).map { tcp(1, port: 1 + $0) }, atOnce: 8, most: 3, at: at(0))
+        let begun = begin(&plan)
+        #expect(begun.count == 3)
+        for _ in 0..<3 { plan.failed(at: at(5000)) }
+        #expect(plan.isExhausted)
+    }
+
+    @Test("IPv4 addresses of a name wait a moment for its IPv6 addresses, and go first when those take longer")
+    func names() {
+        for (v6At, expected) in [(Int64(30), Self.tcp6), (80, Self.tcp4)] {
+            var plan = DialPlan([], atOnce: 8, at: at(0))
+            plan.beginLookUp(of: .v6)
+            plan.beginLookUp(of: .v4)
+            #expect(!plan.isExhausted && plan.deadline == nil)
+            plan.endLookUp(of: .v4, [Self.tcp4], at: at(10))
+            #expect(calling(&plan) { $0.nextAddress(at: at(10)) } == nil)
+            #expect(plan.deadline == at(60))
+            var first: Multiaddr?
+            if v6At > 60 { first = plan.nextAddress(at: at(60)) }
+            plan.endLookUp(of: .v6, [Self.tcp6], at: at(v6At))
+            first = first ?? plan.nextAddress(at: at(v6At))
+            #expect(first == expected)
+        }
+    }
+
+    @Test("a name that leads nowhere exhausts the plan, and one that leads somewhere late begins at once")
+    func lateNames() {
+        var plan = DialPlan([Self.tcp4], atOnce: 8, at: at(0))
+        plan.beginLookUp(of: .v6)
+        plan.beginLookUp(of: .v6)
+        #expect(calling(&plan) { $0.nextAddress(at: at(0)) } == Self.tcp4)
+        plan.failed(at: at(10))
+        #expect(!plan.isExhausted)
+        plan.endLookUp(of: .v6, [Self.tcp6], at: at(20))
+        #expect(calling(&plan) { $0.nextAddress(at: at(20)) } == Self.tcp6)
+        plan.failed(at: at(30))
+        plan.endLookUp(of: .v6, [], at: at(40))
+        #expect(plan.isExhausted)
     }
 
     @Test("addresses begin a quarter of a second apart, and at once when the one before has failed")

@@ -23,13 +23,14 @@ struct BothTransportsTests {
         address("/ip4/192.0.2.\(octet)/udp/\(port)/quic-v1")
     }
 
-    /// The transport over which host 2 reaches host 1 at both of its addresses, and how long that took.
+    /// The transport over which host 2 reaches host 1, 100 ms away, and how long it takes from the dial until the first
+    /// answer on a stream is there, whose protocol is agreed on by then.
     private func reached(listening: [Multiaddr], dialling: [Multiaddr]) throws -> (String, Duration) {
         let world = World(seed: 1)
         let server = world.host("server", IPAddress(192, 0, 2, 1))
         let client = world.host("client", IPAddress(192, 0, 2, 2))
         server.line.latency = .zero
-        client.line.latency = .milliseconds(50)
+        client.line.latency = .milliseconds(100)
         server.start { environment in
             let member = Self.member(environment, 1)
             for address in listening { try member.swarm.listen(on: address) }
@@ -48,12 +49,12 @@ struct BothTransportsTests {
         return try #require(result)
     }
 
-    @Test("QUIC is preferred, and its first ping is answered within two round trips")
+    @Test("QUIC is preferred, and its first stream has its answer within two round trips: handshake, and all the rest")
     func prefersQUIC() throws {
         let both = [tcp(1), Self.quic(1)]
         let (transport, took) = try reached(listening: both, dialling: both)
         #expect(transport == "quic-v1")
-        #expect(took <= .milliseconds(205), "two round trips: the handshake, and the ping with its negotiation")
+        #expect(took >= .milliseconds(400) && took <= .milliseconds(405), "\(took)")
     }
 
     @Test("where QUIC does not answer, TCP follows a quarter of a second behind and is up in three round trips more")
@@ -61,13 +62,13 @@ struct BothTransportsTests {
         let (transport, took) = try reached(
             listening: [tcp(1)], dialling: [tcp(1), Self.quic(1)])
         #expect(transport == "tcp")
-        #expect(took >= .milliseconds(250) && took <= .milliseconds(560), "\(took)")
+        #expect(took >= .milliseconds(850) && took <= .milliseconds(855), "\(took)")
     }
 
-    @Test("over TCP alone the first ping is answered within three round trips: TCP, Noise, and the ping with the rest")
+    @Test("over TCP alone the first stream has its answer within three round trips: TCP, Noise, and all the rest")
     func roundTripsOfTCP() throws {
         let (transport, took) = try reached(listening: [tcp(1)], dialling: [tcp(1)])
         #expect(transport == "tcp")
-        #expect(took <= .milliseconds(305), "\(took)")
+        #expect(took >= .milliseconds(600) && took <= .milliseconds(605), "\(took)")
     }
 }

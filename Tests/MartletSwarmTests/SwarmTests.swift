@@ -220,6 +220,89 @@ struct SwarmTests {
         }
     }
 
+    @Test("a dial that is under way takes up the addresses that another who wants the peer knows")
+    func joinsWithAddresses() throws {
+        let (world, hosts) = Self.world { _ in }
+        world.host("silent", IPAddress(192, 0, 2, 200)).pause()
+        var took: [Duration] = []
+        hosts[0].start { environment in
+            let member = Member(environment, key(2))
+            let start = environment.loop.now
+            for addresses in [[tcp(200)], [tcp(1)]] {
+                environment.loop.spawn {
+                    guard (try? await member.swarm.connect(to: peer(1), at: addresses)) != nil else { return }
+                    took.append(environment.loop.now - start)
+                }
+                try await environment.loop.sleep(for: .milliseconds(100))
+            }
+            try await environment.loop.sleep(until: .never)
+        }
+        try world.run(for: .seconds(10))
+        #expect(took.count == 2)
+        #expect(took.allSatisfy { $0 < .milliseconds(400) }, "\(took)")
+    }
+
+    @Test("a connection that is being closed is not handed to whoever connects next")
+    func reconnects() throws {
+        var server: Member?
+        let (world, hosts) = Self.world { server = $0 }
+        var numbers: [UInt64] = []
+        hosts[0].start { environment in
+            let member = Member(environment, key(2))
+            for _ in 0..<3 {
+                numbers.append(try await member.swarm.connect(to: peer(1), at: [tcp(1)]).number)
+                _ = try await member.swarm.pinger(to: peer(1)).ping()
+                member.swarm.disconnect(peer(1))
+                #expect(!member.swarm.isConnected(to: peer(1)))
+            }
+            try await environment.loop.sleep(until: .never)
+        }
+        try world.run(for: .seconds(10))
+        #expect(numbers.count == 3 && Set(numbers).count == 3)
+        let member = try #require(server)
+        #expect(member.metrics.value("martlet_swarm_connections_ended", "closed_by_peer") == 3)
+        #expect(member.metrics.value("martlet_swarm_peers") == 0)
+    }
+
+    @Test("one that does not know the rule and uses all of its connections keeps them until it has done")
+    func stranger() throws {
+        var server: Member?
+        let (world, hosts) = Self.world {
+            server = $0
+            $0.swarm.serveEcho()
+        }
+        var echoed = [0, 0, 0]
+        var kept: [Connection] = []
+        hosts[0].start { environment in
+            let rude = RudePeer(environment, 2)
+            for index in 0..<3 {
+                let connection = try await rude.dial()
+                kept.append(connection)
+                environment.loop.spawn {
+                    guard let stream = try? connection.openStream() else { return }
+                    try? stream.propose("/echo")
+                    for _ in 0..<20 {
+                        guard (try? await stream.write(Bytes([1]))) != nil else { return }
+                        guard (try? await stream.read(exactly: 1)) != nil else { return }
+                        echoed[index] += 1
+                        try? await environment.loop.sleep(for: .seconds(1))
+                    }
+                    stream.closeWrite()
+                    _ = try? await stream.read()
+                }
+            }
+            try await environment.loop.sleep(until: .never)
+        }
+        try world.run(for: .seconds(15))
+        let member = try #require(server)
+        #expect(member.swarm.connectionCount == 3)
+        try world.run(for: .seconds(30))
+        #expect(echoed == [20, 20, 20])
+        #expect(member.swarm.connectionCount == 1)
+        #expect(member.metrics.value("martlet_swarm_connections_ended", "replaced") == 2)
+        #expect(member.connected == [peer(2)] && member.disconnected.isEmpty)
+    }
+
     // MARK: Streams
 
     @Test("a stream is opened by the first name in a list that the peer speaks; none in common is an error")

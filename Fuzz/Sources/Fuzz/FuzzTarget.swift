@@ -16,7 +16,7 @@ struct FuzzTarget: Sendable {
     }
 
     static let all: [FuzzTarget] =
-        wireTargets + keyTargets + noiseTargets + identityTargets + meshTargets + mainlineTargets
+        wireTargets + keyTargets + noiseTargets + identityTargets + streamTargets + meshTargets + mainlineTargets
 
     static let chosen: FuzzTarget = {
         let name = getenv("FUZZ_TARGET").map { String(cString: $0) } ?? ""

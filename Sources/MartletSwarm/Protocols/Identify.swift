@@ -48,8 +48,12 @@ extension Swarm {
 
     private nonisolated(nonsending) func answerIdentify(_ stream: Stream) async {
         stream.setWriteDeadline(after: IdentifyState.timeout)
-        try? await stream.writeMessage(ownMessage(for: stream.remotePeer))
-        stream.closeWrite()
+        do throws(StreamError) {
+            try await stream.writeMessage(ownMessage(for: stream.remotePeer))
+            stream.closeWrite()
+        } catch {
+            giveUp(stream, error)
+        }
     }
 
     /// What this node says of itself to `peer`: of its addresses only those that mean something to it.
@@ -158,6 +162,12 @@ extension Swarm {
         apply(all.finish(), to: entry)
     }
 
+    func forgetInfo(of entry: PeerEntry) {
+        entry.info = nil
+        memory.draw(-entry.infoSize)
+        entry.infoSize = 0
+    }
+
     private func apply(_ message: Bytes, to entry: PeerEntry) {
         var info = entry.info ?? PeerInfo()
         let before = info.observedAddress
@@ -169,6 +179,8 @@ extension Swarm {
         }
         let isFirst = entry.info == nil
         entry.info = info
+        memory.draw(message.count - entry.infoSize)
+        entry.infoSize = message.count
         addressBook.add(info.listenAddresses, of: entry.peer)
         if let observed = info.observedAddress, isFirst || observed != before {
             tell(.observedAddress(observed, by: entry.peer))

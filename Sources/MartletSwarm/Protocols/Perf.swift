@@ -25,20 +25,20 @@ extension Swarm {
     public func servePerf() {
         handle(Self.perfName, limit: 2) { [weak self] stream, _ in
             guard let self else { return }
-            self.loop.spawn { await Self.answerPerf(stream) }
+            self.loop.spawn { await self.answerPerf(stream) }
         }
     }
 
-    private nonisolated(nonsending) static func answerPerf(_ stream: Stream) async {
+    private nonisolated(nonsending) func answerPerf(_ stream: Stream) async {
         do throws(StreamError) {
             stream.setReadDeadline(after: .seconds(120))
             let wanted = try await stream.read(exactly: 8)
             while try await stream.read() != nil { stream.setReadDeadline(after: .seconds(120)) }
             var reader = Reader(wanted.span)
-            try await send((try? reader.integer(UInt64.self)) ?? 0, on: stream)
+            try await Self.send((try? reader.integer(UInt64.self)) ?? 0, on: stream)
             stream.closeWrite()
         } catch {
-            stream.reset()
+            giveUp(stream, error)
         }
     }
 

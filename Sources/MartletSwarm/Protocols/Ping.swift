@@ -92,7 +92,11 @@ extension Swarm {
                 return count(.protocolRate, stream.remotePeer)
             }
             stream.setWriteDeadline(after: .seconds(60))
-            guard (try? await stream.write(ping)) != nil else { return stream.reset() }
+            do throws(StreamError) {
+                try await stream.write(ping)
+            } catch {
+                return giveUp(stream, error)
+            }
         }
         stream.closeWrite()
     }

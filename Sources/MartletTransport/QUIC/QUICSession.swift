@@ -130,7 +130,7 @@ final class QUICSession {
         case NGTCP2_ERR_IDLE_CLOSE: return abandon(.idle)
         case NGTCP2_ERR_HANDSHAKE_TIMEOUT: return abandon(.timedOut)
         case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
-            return abandon(.violation(layer: "quic", detail: "the other side does not speak QUIC v1"))
+            return abandon(.violation(.quic, detail: "the other side does not speak QUIC v1"))
         default: return fail(result)
         }
         if isEstablishing { establish() }
@@ -257,7 +257,7 @@ final class QUICSession {
             ngtcp2_ccerr_set_liberr(&error, result, nil, 0)
             detail = ngtcp2_strerror(result).map { String(cString: $0) } ?? "error \(result)"
         }
-        sayFarewell(&error, .violation(layer: "quic", detail: detail), failure(detail))
+        sayFarewell(&error, .violation(.quic, detail: detail), failure(detail))
     }
 
     /// Ends it without a word, as if it had never been.
@@ -280,7 +280,7 @@ final class QUICSession {
             end(.closedByPeer(code: 0), .ended(.handshake), for: pto)
         default:
             let detail = "the other side gave up with error 0x\(String(error?.error_code ?? 0, radix: 16))"
-            end(.violation(layer: "quic", detail: detail), failure(detail), for: pto)
+            end(.violation(.quic, detail: detail), failure(detail), for: pto)
         }
     }
 

@@ -24,6 +24,8 @@ final class YamuxConnection: Connection {
     /// The beginning of a record whose rest has not come.
     private var rest: (slab: Slab, start: Int, end: Int)?
     private var farewell: UInt32?
+    /// What is drawn from the node's memory for what waits in front of a system that takes no more.
+    private var held: (memory: MemoryBudget, bytes: Int)?
 
     /// The longest record, with its length.
     private static let maximumRecord = 2 + NoiseCipher.maximumMessageSize
@@ -127,7 +129,7 @@ final class YamuxConnection: Connection {
                 plain = try noise.receiving.open(
                     UnsafeMutableRawBufferPointer(start: slab.base + start + 2, count: size))
             } catch {
-                fail(.violation(layer: Upgrader.noiseName, detail: "\(error)"))
+                fail(.violation(.noiseRecord, detail: "\(error)"))
                 return nil
             }
             if plain > 0 { handle(Bytes(slab: slab, offset: start + 2, count: plain)) }
@@ -151,10 +153,10 @@ final class YamuxConnection: Connection {
     }
 
     private func violated(_ error: YamuxError) {
-        guard error != .unanswered else { return fail(.unanswered) }
+        guard let violation = Violation(error) else { return fail(.unanswered) }
         yamux.farewell(code: 1)
         flush()
-        fail(.violation(layer: Upgrader.yamuxName, detail: "\(error)"))
+        fail(.violation(violation, detail: "\(error)"))
     }
 
     /// After input: hands out new streams, and sees to it that answers go out.
@@ -162,7 +164,8 @@ final class YamuxConnection: Connection {
         if !newcomers.isEmpty {
             let links = newcomers
             newcomers = []
-            for link in links where !isOver || link.connection != nil {
+            // One that was opened and reset at once is over already.
+            for link in links where link.connection != nil {
                 accepted += 1
                 accepted(link)
             }
@@ -175,6 +178,7 @@ final class YamuxConnection: Connection {
             if code != 0 { return fail(.closedByPeer(code: UInt64(code))) }
         }
         if events.streamsAvailable { streamsBecameAvailable() }
+        refusedStreams(yamux.counters.refusedStreams)
         flushLater()
     }
 
@@ -191,6 +195,7 @@ final class YamuxConnection: Connection {
 
     private func writable() {
         isBlocked = false
+        hold(0)
         if let failure = stream.failure { fail(.network(failure)) } else { flush() }
     }
 
@@ -211,12 +216,21 @@ final class YamuxConnection: Connection {
         do throws(NoiseError) {
             try noise.sending.seal(UnsafeMutableRawBufferPointer(start: record + 2, count: sealed))
         } catch {
-            fail(.violation(layer: Upgrader.noiseName, detail: "\(error)"))
+            fail(.violation(.noiseRecord, detail: "\(error)"))
             return false
         }
         buffers.outgoing.fill(upTo: start + 2 + sealed)
         isBlocked = !stream.write(Bytes(slab: slab, offset: start, count: 2 + sealed))
+        if isBlocked { hold(stream.queued) }
         return true
+    }
+
+    private func hold(_ bytes: Int) {
+        if let held { held.memory.draw(-held.bytes) }
+        held = nil
+        guard bytes > 0, let memory else { return }
+        memory.draw(bytes)
+        held = (memory, bytes)
     }
 
     // MARK: Time
@@ -246,6 +260,7 @@ final class YamuxConnection: Connection {
         isOver = true
         timer = nil
         rest = nil
+        hold(0)
         yamux.removeAll { $0.fail(reason) }
         stream.onReadable = nil
         stream.onWritable = nil

@@ -1,0 +1,215 @@
+import MartletCrypto
+import MartletIdentity
+import MartletRuntime
+import MartletSimulator
+import MartletSwarm
+@testable import MartletTransport
+import MartletWire
+import Testing
+
+@Suite("Peers that break the rules of their connection")
+struct HostileFrameTests {
+    // MARK: Handshakes
+
+    @Test("a handshake whose static key is signed by another than who it claims to be ends, and is counted")
+    func forgedSignature() throws {
+        var attempts = 0
+        let server = try attacked { environment in
+            for claimed: UInt8 in [1, 3, 9] {
+                let attacker = try await HandDrivenPeer(environment)
+                try await attacker.shakeHands { staticKey in
+                    var payload = NoisePayload(identity: key(2), staticKey: staticKey.publicKey, muxers: [])
+                    payload.identityKey = key(claimed).publicKey
+                    return payload.encoded
+                }
+                attacker.attend()
+                attempts += 1
+            }
+            try await environment.loop.sleep(until: .never)
+        } afterwards: { swarm in
+            #expect(swarm.connectedPeers == [peer(3)], "the honest peer alone")
+        }
+        #expect(attempts == 3)
+        #expect(server.metrics.value("martlet_swarm_inbound_failures", "handshake") == 3)
+    }
+
+    @Test("one who proves who it is and then does not say how to go on is let go, and counted")
+    func silentAboutMuxer() throws {
+        let server = try attacked { environment in
+            let attacker = try await HandDrivenPeer(environment)
+            try await attacker.shakeHands(as: 2, muxers: [])
+            try await environment.loop.sleep(until: .never)
+        } afterwards: { swarm in
+            #expect(swarm.pendingCount == 0)
+        }
+        #expect(server.metrics.value("martlet_swarm_inbound_failures", "timed_out_negotiating") == 1)
+    }
+
+    @Test("one who goes silent when it is connected is taken for gone, and counted")
+    func silentAfterwards() throws {
+        let server = try attacked { environment in
+            let attacker = try await HandDrivenPeer(environment)
+            try await attacker.shakeHands(as: 2)
+            try await environment.loop.sleep(until: .never)
+        } afterwards: { swarm in
+            #expect(swarm.connectedPeers == [peer(3)])
+        }
+        #expect(server.metrics.value("martlet_swarm_connections_ended", "unanswered") == 1)
+    }
+
+    // MARK: Frames
+
+    private static let table: [(what: String, counted: Violation, frames: [(YamuxHeader, Bytes)])] = [
+        (
+            "data for a stream that nobody opened", .yamuxUnknownStream,
+            [(YamuxHeader(.data, stream: 77, length: 3), Bytes([1, 2, 3]))]
+        ),
+        (
+            "a window for a stream of the server's that it never opened", .yamuxUnknownStream,
+            [(YamuxHeader(.windowUpdate, stream: 4000, length: 3), Bytes())]
+        ),
+        ("a frame of 1 MiB", .yamuxOversize, [(YamuxHeader(.data, .syn, stream: 1, length: 1 << 20), Bytes())]),
+        ("a frame of 4 GiB", .yamuxOversize, [(YamuxHeader(.data, .syn, stream: 1, length: .max), Bytes())]),
+        (
+            "a window of 4 GiB", .yamuxWindow,
+            [(YamuxHeader(.windowUpdate, .syn, stream: 1, length: .max), Bytes())]
+        ),
+        (
+            "a stream opened twice", .yamuxStreamNumber,
+            [1, 1].map { (YamuxHeader(.windowUpdate, .syn, stream: $0), Bytes()) }
+        ),
+        (
+            "pings without end", .yamuxPings,
+            (0..<1000).map { (YamuxHeader(.ping, .syn, length: $0), Bytes()) }
+        ),
+        (
+            "a storm of farewells", .yamuxFarewells,
+            (0..<1000).map { _ in (YamuxHeader(.goAway), Bytes()) }
+        ),
+        (
+            "100,000 streams at once, and no answer taken", .yamuxAnswers,
+            (0..<100_000).map { (YamuxHeader(.windowUpdate, .syn, stream: 2 * $0 + 1), Bytes()) }
+        ),
+    ]
+
+    @Test("a frame that breaks the rules ends the connection it came on, and is counted by its kind", arguments: 0..<9)
+    func frames(_ index: Int) throws {
+        let (what, counted, frames) = Self.table[index]
+        var attacker: HandDrivenPeer?
+        let server = try attacked(for: .seconds(15)) { environment in
+            let peer = try await HandDrivenPeer(environment)
+            attacker = peer
+            try await peer.shakeHands(as: 2)
+            if counted != .yamuxAnswers { peer.attend() }
+            try await peer.send(frames)
+            try await environment.loop.sleep(until: .never)
+        } afterwards: { swarm in
+            #expect(swarm.connectedPeers == [peer(3)], "\(what)")
+        }
+        #expect(server.metrics.value("martlet_swarm_violations", counted.rawValue) == 1, "\(what)")
+        #expect(server.metrics.value("martlet_swarm_connections_ended", "violation") == 1, "\(what)")
+        if counted != .yamuxAnswers {
+            #expect(attacker?.farewells == 1, "\(what): it is told that it is over")
+            #expect(attacker?.isClosed == true, "\(what)")
+        }
+    }
+
+    @Test("a record that nobody sealed ends the connection, and is counted")
+    func forgedRecord() throws {
+        let server = try attacked(for: .seconds(15)) { environment in
+            let attacker = try await HandDrivenPeer(environment)
+            try await attacker.shakeHands(as: 2)
+            attacker.stream.write(Bytes([0, 40] + [UInt8](repeating: 7, count: 40)))
+            try await environment.loop.sleep(until: .never)
+        }
+        #expect(server.metrics.value("martlet_swarm_violations", "noise_record") == 1)
+    }
+
+    // MARK: Streams
+
+    @Test("who opens 100,000 streams and waits for none gets each beyond the bound refused and counted")
+    func streamFlood() throws {
+        var attacker: HandDrivenPeer?
+        let server = try attacked { environment in
+            let peer = try await HandDrivenPeer(environment)
+            attacker = peer
+            try await peer.shakeHands(as: 2)
+            peer.attend()
+            for start in stride(from: UInt32(0), to: 100_000, by: 1000) {
+                try await peer.send(
+                    (start..<start + 1000).map { (YamuxHeader(.windowUpdate, .syn, stream: 2 * $0 + 1), Bytes()) })
+                try await environment.loop.sleep(for: .milliseconds(50))
+            }
+        }
+        let refused = server.refused(.streamBacklog) + server.refused(.streamsPerConnection)
+        #expect(refused >= 99_000, "all but those that were silent for their time")
+        #expect(server.refused(.negotiationTimeout) >= 400)
+        #expect(try #require(attacker).resets.count >= 99_000)
+    }
+
+    @Test("who opens streams and resets them at once is disconnected when it does so too often, and counted")
+    func rapidReset() throws {
+        let server = try attacked { environment in
+            let attacker = try await HandDrivenPeer(environment)
+            try await attacker.shakeHands(as: 2)
+            attacker.attend()
+            for start in stride(from: UInt32(0), to: 100_000, by: 100) {
+                try await attacker.send(
+                    (start..<start + 100).flatMap { index in
+                        [YamuxHeader.Flags.syn, .rst].map {
+                            (YamuxHeader(.windowUpdate, $0, stream: 2 * index + 1), Bytes())
+                        }
+                    })
+                // Half of them in two steps, so that the server has begun with them.
+                try await attacker.send(
+                    (start..<start + 100).map { (YamuxHeader(.windowUpdate, .syn, stream: 300_001 + 2 * $0), Bytes()) })
+                try await environment.loop.sleep(for: .milliseconds(20))
+                try await attacker.send(
+                    (start..<start + 100).map { (YamuxHeader(.windowUpdate, .rst, stream: 300_001 + 2 * $0), Bytes()) })
+                try await environment.loop.sleep(for: .milliseconds(20))
+            }
+        }
+        #expect(server.refused(.wastedStreams) == 1)
+        #expect(server.disconnected.first == .refused(.wastedStreams))
+    }
+
+    @Test("who asks for a lot and never grants a window loses the stream after a while, and is counted")
+    func noWindow() throws {
+        var attacker: HandDrivenPeer?
+        let server = try attacked(for: .seconds(180), { $0.servesPerf = true }) { environment in
+            let peer = try await HandDrivenPeer(environment)
+            attacker = peer
+            try await peer.shakeHands(as: 2)
+            peer.attend()
+            var wanted = Writer()
+            wanted.integer(UInt64(1) << 40)
+            try await peer.open(1, "/perf/1.0.0", wanted.finish())
+            try await peer.send([(YamuxHeader(.data, .fin, stream: 1), Bytes())])
+            try await environment.loop.sleep(until: .never)
+        } afterwards: { swarm in
+            #expect(swarm.memory.used < 1 << 20)
+            #expect(swarm.isConnected(to: peer(2)), "a stream is no reason to lose the connection")
+        }
+        #expect(server.refused(.stalled) == 1)
+        let stopped = try #require(attacker)
+        #expect(stopped.resets == [1])
+        #expect((200_000...300_000).contains(stopped.received[1] ?? 0), "the first window, and no more")
+    }
+
+    @Test("who asks for a lot and stops reading altogether is taken for gone, and counted")
+    func noReading() throws {
+        let server = try attacked(for: .seconds(180), { $0.servesPerf = true }) { environment in
+            let attacker = try await HandDrivenPeer(environment)
+            try await attacker.shakeHands(as: 2)
+            var wanted = Writer()
+            wanted.integer(UInt64(1) << 40)
+            try await attacker.open(1, "/perf/1.0.0", wanted.finish(), window: 1 << 30)
+            try await attacker.send([(YamuxHeader(.data, .fin, stream: 1), Bytes())])
+            try await environment.loop.sleep(until: .never)
+        } afterwards: { swarm in
+            #expect(swarm.connectedPeers == [peer(3)])
+            #expect(swarm.memory.used < 1 << 20)
+        }
+        #expect(server.metrics.value("martlet_swarm_connections_ended", "unanswered") == 1)
+    }
+}
