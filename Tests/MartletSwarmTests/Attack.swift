@@ -62,7 +62,8 @@ func attacked(
         }
     }
     try world.run(for: duration)
-    #expect(pings >= Int(duration.components.seconds) - 3, "the honest peer was served all the while")
+    // One second from the answer to the next.
+    #expect(pings >= Int(duration.components.seconds) * 97 / 100 - 3, "the honest peer was served all the while")
     let member = try #require(server)
     #expect(member.swarm.memory.peak <= member.swarm.memory.limit + 1 << 20)
     afterwards(member.swarm)

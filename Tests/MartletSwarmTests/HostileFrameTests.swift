@@ -192,7 +192,7 @@ struct HostileFrameTests {
         }
         #expect(server.refused(.stalled) == 1)
         let stopped = try #require(attacker)
-        #expect(stopped.resets == [1])
+        #expect(stopped.resets.contains(1))
         #expect((200_000...300_000).contains(stopped.received[1] ?? 0), "the first window, and no more")
     }
 

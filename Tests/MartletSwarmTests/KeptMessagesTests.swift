@@ -12,7 +12,7 @@ import Testing
 // Without this module GnuTLS draws other bytes in each run.
 import CSeededRandom
 
-@Suite("Messages that are kept")
+@Suite("Messages that are kept", .serialized)
 struct KeptMessagesTests {
     /// What this process has in memory, in bytes.
     private static func resident() throws -> Int {
@@ -26,7 +26,7 @@ struct KeptMessagesTests {
         arguments: ["/ip4/192.0.2.1/tcp/4001", "/ip4/192.0.2.1/udp/4001/quic-v1"])
     func kept(_ address: String) throws {
         let place = try Multiaddr(parsing: address)
-        let (count, between) = (100_000, 940)
+        let (count, between) = (100_000, 3000)
         let world = World(seed: 1)
         let server = world.host("server", IPAddress(192, 0, 2, 1))
         let client = world.host("client", IPAddress(192, 0, 2, 2))
@@ -73,7 +73,7 @@ struct KeptMessagesTests {
         }
         let held = slabs.values.reduce(0, +)
         #expect(held <= count * 64, "\(held) bytes of slabs")
-        // Had they held on to what they came in, it would be all 100 MB.
-        #expect(grown < 60_000_000, "\(grown) bytes more in memory")
+        // Had they held on to what they came in, it would be all 300 MB. Other tests run in the same process meanwhile.
+        #expect(grown < 225_000_000, "\(grown) bytes more in memory")
     }
 }

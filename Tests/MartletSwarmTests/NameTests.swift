@@ -95,7 +95,7 @@ struct NameTests {
             #expect([good, Self.v6].contains(ip))
             // The look-up, then the addresses that are silent, then at most three round trips.
             let least = Duration.milliseconds(60 + 250 * late)
-            #expect(outcome.took > least && outcome.took < least + .milliseconds(70), "\(kind): \(outcome.took)")
+            #expect(outcome.took >= least && outcome.took <= least + .milliseconds(50), "\(kind): \(outcome.took)")
         }
     }
 
@@ -106,10 +106,10 @@ struct NameTests {
         #expect(quick.info?.nature.transport == "quic-v1")
         #expect(quick.took < .milliseconds(130))
         let blocked = try dial(
-            ["/dns4/peer.example/tcp/4001", "/dns4/other.example/udp/4001/quic-v1"],
-            names: [("peer.example", IPAddress(192, 0, 2, 1)), ("other.example", IPAddress(192, 0, 2, 200))])
+            ["/dns4/peer.example/tcp/4001", "/ip4/192.0.2.200/udp/4001/quic-v1"],
+            names: [("peer.example", IPAddress(192, 0, 2, 1))])
         #expect(blocked.info?.nature.transport == "tcp")
-        #expect(blocked.took > .milliseconds(250) && blocked.took < .milliseconds(390), "\(blocked.took)")
+        #expect(blocked.took > .milliseconds(290) && blocked.took < .milliseconds(330), "\(blocked.took)")
     }
 
     @Test("a name that does not exist is told as such, and is no obstacle beside an address")
