@@ -28,7 +28,7 @@ struct ConnectionCommandTests {
         }
     }
 
-    @Test("ping prints an answer for each ping and a summary, and the listener tells who came and went", arguments: roads)
+    @Test("ping prints an answer for each ping and a summary; the listener tells who came and went", arguments: roads)
     func ping(_ road: String, _ transport: String) async throws {
         let (listener, address, peer) = try await Self.listener(road)
         let ping = try Self.martlet("ping", "--json", "--count", "5", "--interval", "10ms", address)
