@@ -7,12 +7,12 @@ final class Node: @unchecked Sendable {
     let environment: SystemEnvironment
     let swarm: Swarm
 
-    /// A node that accepts as many connections and streams as one likes.
-    init(_ name: String) async throws {
+    /// A node that accepts as many connections as one likes.
+    init(_ name: String, identifies: Bool = false) async throws {
         let log = Logger(subsystem: name, sink: TextLogSink { WallTime(nanoseconds: 0) }, levels: LogLevels(.error))
         let environment = try SystemEnvironment(name: name, log: log)
         self.environment = environment
-        swarm = try await environment.loop.run { Carried(makeSwarm(environment)) }.swarm
+        swarm = try await environment.loop.run { Carried(makeSwarm(environment, identifies: identifies)) }.swarm
     }
 
     /// A value on its way off the loop, where it is kept and not used. It is `@unchecked Sendable` for that.
@@ -50,11 +50,12 @@ final class Node: @unchecked Sendable {
     }
 }
 
-private func makeSwarm(_ environment: SystemEnvironment) -> Swarm {
+/// A swarm with an identity of its own that accepts as many connections as one likes.
+func makeSwarm(_ environment: any Environment, identifies: Bool = false) -> Swarm {
     var random = environment.random
     let identity = PrivateKey.ed25519(using: &random)
     var configuration = SwarmConfiguration()
-    configuration.identifiesPeers = false
+    configuration.identifiesPeers = identifies
     configuration.limits.connections = 20_000
     configuration.limits.highMark = 20_000
     configuration.limits.lowMark = 19_999
@@ -63,7 +64,6 @@ private func makeSwarm(_ environment: SystemEnvironment) -> Swarm {
     configuration.limits.pendingPerAddress = 256
     configuration.limits.addressRate = Rate(burst: 1_000_000, perSecond: 1_000_000)
     configuration.limits.networkRate = configuration.limits.addressRate
-    configuration.limits.streamRate = configuration.limits.addressRate
     return Swarm(
         environment: environment, identity: identity,
         transports: TransportConfiguration().make(environment: environment, identity: identity),

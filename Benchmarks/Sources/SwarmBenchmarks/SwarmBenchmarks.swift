@@ -50,7 +50,7 @@ struct Measurement: Sendable {
 }
 
 /// All that can be measured.
-let measurements: [Measurement] = bulkMeasurements
+let measurements: [Measurement] = bulkMeasurements + connectingMeasurements + idlingMeasurements
 
 /// A measurement that did not work.
 struct Failure: Error, CustomStringConvertible {
