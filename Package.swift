@@ -136,6 +136,8 @@ let package = Package(
                 "MartletTransport", "MartletSwarm",
             ]),
 
+        tests("MartletTests", needs: ["Martlet", "MartletSimulator", "CSeededRandom"]),
+
         .systemLibrary(
             name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         .executableTarget(
@@ -148,11 +150,12 @@ let package = Package(
             "InteropTests",
             needs: [
                 "Martlet", "MartletMainline", "MartletMesh", "MartletCrypto", "MartletRuntime", "MartletWire",
-                "TransportTest",
+                "MartletCommand", "TransportTest",
             ],
             resources: [.copy("Peers"), .copy("requirements.txt")]),
 
         example("Frames"),
+        example("Topics"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
 
         tests(

@@ -17,21 +17,23 @@ public import MartletRuntime
 /// tell it what came of everything that was ever sent.
 public struct RoutingTable<Key: RoutingKey, Contact: RoutingContact> {
     /// A node of the table, or one that waits for a place.
+    ///
+    /// What a search for the closest reads of it stands first, and so in one line of the processor's cache.
     public struct Node: Sendable {
         /// Its key.
         public let key: Key
-        /// Where it is reached.
-        public let contact: Contact
         /// Whether its key is one that its address entitles it to.
         public var isPreferred: Bool
+        /// How many queries it has left unanswered since its last answer.
+        public var failures: Int32 = 0
+        /// Where it is reached.
+        public let contact: Contact
         /// How long its last answer took.
         public var roundTrip: Duration?
         /// When it last answered; `nil` where it never did.
         public var lastAnswer: Instant?
         /// When it last answered or asked.
         public var lastHeard: Instant
-        /// How many queries it has left unanswered since its last answer.
-        public var failures = 0
         /// When it was last tried.
         @usableFromInline var checked: Instant?
 
@@ -385,40 +387,41 @@ extension RoutingTable {
         (buckets.lazy.map(\.changed).min() ?? .start) + limits.refreshAfter
     }
 
-    /// The nodes closest to `target`, at most `count`, the closest first: those whose keys are preferred before all
-    /// others, and none that has left its last query unanswered. Writes them to `found`, whose memory it uses again.
+    /// The nodes closest to `target`, at most `count` and never more than 32, the closest first: those whose keys are
+    /// preferred before all others, and none that has left its last query unanswered. Writes them to `found`, whose memory
+    /// it uses again.
     @inlinable
     public func closest(to target: Key, count: Int, into found: inout [Node]) {
         found.removeAll(keepingCapacity: true)
-        gather(around: bucket(of: target), target, count, isPreferred: true, &found)
-        if found.count < count { gather(around: bucket(of: target), target, count, isPreferred: false, &found) }
+        var closest = Closest<Key>(target, wanted: min(count, Closest<Key>.most))
+        gather(around: bucket(of: target), isPreferred: true, &closest)
+        if !closest.isFull { gather(around: bucket(of: target), isPreferred: false, &closest) }
+        for index in 0..<closest.count {
+            let place = closest.places[index]
+            found.append(buckets[Int(place.bucket)].nodes[Int(place.node)])
+        }
     }
 
     @inlinable
-    func gather(around home: Int, _ target: Key, _ count: Int, isPreferred: Bool, _ found: inout [Node]) {
+    func gather(around home: Int, isPreferred: Bool, _ closest: inout Closest<Key>) {
         // Closer than all others are those of the target's own bucket; then the ones nearer to us; then each farther one.
-        gather(home..<home + 1, target, count, isPreferred, &found)
-        if found.count < count, home + 1 < buckets.count {
-            gather(home + 1..<buckets.count, target, count, isPreferred, &found)
-        }
+        gather(home..<home + 1, isPreferred, &closest)
+        if !closest.isFull, home + 1 < buckets.count { gather(home + 1..<buckets.count, isPreferred, &closest) }
         var index = home - 1
-        while found.count < count, index >= 0 {
-            gather(index..<index + 1, target, count, isPreferred, &found)
+        while !closest.isFull, index >= 0 {
+            gather(index..<index + 1, isPreferred, &closest)
             index -= 1
         }
     }
 
     /// Adds the closest nodes of some buckets behind what has been found, in order.
     @inlinable
-    func gather(_ indices: Range<Int>, _ target: Key, _ count: Int, _ isPreferred: Bool, _ found: inout [Node]) {
-        let first = found.count
+    func gather(_ indices: Range<Int>, _ isPreferred: Bool, _ closest: inout Closest<Key>) {
+        closest.settle()
         for index in indices {
-            for node in buckets[index].nodes where node.failures == 0 && node.isPreferred == isPreferred {
-                var place = found.count
-                while place > first, node.key.isCloser(to: target, than: found[place - 1].key) { place -= 1 }
-                guard place < count else { continue }
-                if found.count == count { found.removeLast() }
-                found.insert(node, at: place)
+            let nodes = buckets[index].nodes
+            for place in nodes.indices where nodes[place].failures == 0 && nodes[place].isPreferred == isPreferred {
+                closest.add(nodes[place].key, (UInt32(index), UInt32(place)))
             }
         }
     }

@@ -17,7 +17,7 @@ public final class SimulatedDHT {
     public var bootstrap: [BootstrapNode] = []
     /// How long each node took to join, in the order in which they did.
     public private(set) var joinTimes: [Duration] = []
-    /// After how long each node starts, at the most.
+    /// After how long each node but the first, which the others begin with, starts at the most.
     public var startsWithin = Duration.zero
 
     /// A world without nodes.
@@ -39,11 +39,15 @@ public final class SimulatedDHT {
         let number = world.hosts.count
         let host = world.host("node\(number)", address ?? Self.address(number), in: network)
         host.line = line
-        let delay = startsWithin > .zero ? Int64(world.draw() % UInt64(startsWithin.nanoseconds)) : 0
+        var delay = Duration.zero
+        if number > 0, startsWithin > .zero {
+            delay = .nanoseconds(Int64(world.draw() % UInt64(startsWithin.nanoseconds)))
+        }
         // The world runs nothing once its test has let go of this object.
         host.start { [unowned self] environment in
-            try await environment.loop.sleep(
-                for: .nanoseconds(environment.loop.now < .start + startsWithin ? delay : 0))
+            try await environment.loop.sleep(for: delay)
+            // After a restart there is nothing to wait for.
+            delay = .zero
             let any: IPAddress = host.address.isV4 ? .anyV4 : .anyV6
             let socket = try environment.bindUDP(SocketAddress(any, port: 6881), options: UDPOptions())
             var configuration = MainlineConfiguration()
@@ -53,9 +57,11 @@ public final class SimulatedDHT {
             change(&configuration)
             let dht = MainlineDHT(configuration, environment: environment, ports: [OwnDatagramPort(socket)])
             let began = environment.loop.now
+            var hasJoined = false
             // The world runs nothing once its test has let go of this object.
             dht.onEvent = { [unowned self] event in
-                guard case .join(_, .joined) = event else { return }
+                guard !hasJoined, case .join(_, .joined) = event else { return }
+                hasJoined = true
                 joinTimes.append(environment.loop.now - began)
             }
             nodes[number] = dht

@@ -123,6 +123,20 @@ public final class TestProgram: Sendable {
         }
     }
 
+    /// Waits until everything that it wrote has been read: it, and whoever has its output from it, has closed that.
+    public func waitForEndOfOutput() async throws {
+        try await onOwnThread { [self] in
+            let deadline = Date(timeIntervalSinceNow: Self.patience)
+            condition.lock()
+            defer { condition.unlock() }
+            while !state.withLock({ $0.isOver }) {
+                guard condition.wait(until: deadline) else {
+                    throw Failure(description: "its output never ended:\n\(text)")
+                }
+            }
+        }
+    }
+
     /// Waits for its end. Returns what it ended with.
     public func end() async throws -> Int32 {
         try await onOwnThread { [self] in

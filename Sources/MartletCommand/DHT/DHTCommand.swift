@@ -20,7 +20,7 @@ struct DHTOptions: ParsableArguments {
     var bootstrap: [String] = []
     @Flag(help: "take part in a DHT of one's own: local addresses count, and nothing public is asked")
     var isolated: Bool
-    @Option(letter: "t", help: "stop after so long") var timeLimit: Duration = .seconds(60)
+    @Option(letter: "t", help: "stop looking after so long") var timeLimit: Duration = .seconds(60)
     @Option(help: "the UDP port to use", valueName: "PORT") var udpPort: UInt16 = 0
 
     /// The nodes to begin with. Throws where one is not written as host and port.
@@ -49,6 +49,10 @@ struct DHTFind: ParsableCommand {
     @Argument(help: "the topic's name, or an infohash") var topic: String
     @OptionGroup var options: DHTOptions
 
+    private struct Peer: Encodable {
+        var peer: String
+    }
+
     func validate() throws { _ = try options.bootstrapNodes() }
 
     func run() async throws {
@@ -59,7 +63,7 @@ struct DHTFind: ParsableCommand {
             try await session.follow(search) {
                 while let peer = try await search.next() {
                     count += 1
-                    session.print(["peer": "\(peer)"]) { "\(peer)" }
+                    session.show(Peer(peer: "\(peer)"), "\(peer)")
                 }
             }
             return count > 0 ? .success : .failure
@@ -75,7 +79,10 @@ struct DHTAnnounce: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             "announce", abstract: "tell others that this host takes part in a topic, until it is stopped",
-            discussion: "It announces again before the announcement is forgotten. Stop it with Ctrl-C.",
+            discussion: """
+                It announces again before the announcement is forgotten, and may take as long as the time limit for each. \
+                Stop it with Ctrl-C.
+                """,
             examples: ["martlet dht announce chess --port 4001", "martlet dht announce chess --port 4001 --once"],
             exitCodes: [
                 (.success, "announced"), (.failure, "no node took it"), (.noNetwork, "no network: nobody answered"),
@@ -86,6 +93,11 @@ struct DHTAnnounce: ParsableCommand {
     var port: UInt16?
     @Flag(help: "announce once and end") var once: Bool
     @OptionGroup var options: DHTOptions
+
+    private struct Announced: Encodable {
+        var announced: String
+        var nodes: Int
+    }
 
     func validate() throws {
         _ = try options.bootstrapNodes()
@@ -101,7 +113,7 @@ struct DHTAnnounce: ParsableCommand {
                 let search = session.dht.announceOnce(infohash, announced)
                 try await session.follow(search) { try await search.end() }
                 let stored = search.reports.reduce(0) { $0 + $1.stored }
-                session.print(["announced": "\(infohash)", "nodes": stored]) { "announced to \(stored) nodes" }
+                session.show(Announced(announced: "\(infohash)", nodes: stored), "announced to \(stored) nodes")
                 if once { return stored > 0 ? .success : .failure }
                 let pause = stored > 0 ? session.dht.configuration.limits.announceEvery : .seconds(60)
                 try await session.wait(for: pause)
@@ -125,6 +137,12 @@ struct DHTGet: ParsableCommand {
     @Option(help: "what tells the author's values apart") var salt: String = ""
     @OptionGroup var options: DHTOptions
 
+    private struct Value: Encodable {
+        var target: String
+        var value: String
+        var seq: Int64?
+    }
+
     /// Where the value is stored.
     private func target() throws -> NodeID {
         if let target = NodeID(key) { return target }
@@ -146,9 +164,8 @@ struct DHTGet: ParsableCommand {
             let search = session.dht.item(target, salt: salt)
             try await session.follow(search) { try await search.end() }
             guard let item = search.item else { return .failure }
-            var fields: [String: Any] = ["target": "\(target)", "value": text(of: item.value)]
-            if let author = item.author { fields["seq"] = author.sequence }
-            session.print(fields) { text(of: item.value) }
+            let value = text(of: item.value)
+            session.show(Value(target: "\(target)", value: value, seq: item.author?.sequence), value)
             return .success
         }
     }
@@ -169,6 +186,14 @@ struct DHTNodes: ParsableCommand {
     }
     @OptionGroup var options: DHTOptions
 
+    private struct Node: Encodable {
+        var id: String
+        var address: String
+        var quality: String
+        var bound: Bool
+        var milliseconds: Double?
+    }
+
     func validate() throws { _ = try options.bootstrapNodes() }
 
     func run() async throws {
@@ -178,17 +203,15 @@ struct DHTNodes: ParsableCommand {
             try await session.follow(search) { try await search.end() }
             var count = 0
             for status in session.dht.status {
-                session.note("id \(status.id), outside address \(status.outsideAddress.map { "\($0)" } ?? "unknown")")
+                let outside = status.outsideAddress.map { "\($0)" } ?? "unknown"
+                session.note("\(status.family == .v4 ? "IPv4" : "IPv6"): id \(status.id), outside address \(outside)")
                 for node in status.nodes {
                     count += 1
-                    let milliseconds = node.roundTrip.map { Double($0 / .microseconds(1)) / 1000 }
-                    let fields: [String: Any] = [
-                        "id": "\(node.id)", "address": "\(node.address)", "quality": node.quality,
-                        "bound": node.isBound, "milliseconds": milliseconds ?? -1,
-                    ]
-                    session.print(fields) {
-                        "\(node.id)  \(node.address)  \(node.quality)  \(milliseconds.map { "\($0) ms" } ?? "-")"
-                    }
+                    let shown = Node(
+                        id: "\(node.id)", address: "\(node.address)", quality: node.quality, bound: node.isBound,
+                        milliseconds: node.roundTrip?.milliseconds)
+                    let time = shown.milliseconds.map { "\($0.text(1)) ms" } ?? "-"
+                    session.show(shown, "\(shown.id)  \(shown.address)  \(shown.quality)  \(time)")
                 }
             }
             return count > 0 ? .success : .failure
@@ -208,6 +231,10 @@ struct DHTSample: ParsableCommand {
     var towards: String?
     @OptionGroup var options: DHTOptions
 
+    private struct Infohash: Encodable {
+        var infohash: String
+    }
+
     func validate() throws {
         _ = try options.bootstrapNodes()
         if let towards, NodeID(towards) == nil { throw UsageError("'\(towards)' is not 40 digits of base16") }
@@ -222,7 +249,7 @@ struct DHTSample: ParsableCommand {
             try await session.follow(search) {
                 while let infohash = try await search.nextInfohash() {
                     count += 1
-                    session.print(["infohash": "\(infohash)"]) { "\(infohash)" }
+                    session.show(Infohash(infohash: "\(infohash)"), "\(infohash)")
                 }
             }
             return count > 0 ? .success : .failure

@@ -26,6 +26,13 @@ struct DHTPut: ParsableCommand {
     @Option(help: "the number of this version") var seq: Int64?
     @OptionGroup var options: DHTOptions
 
+    private struct Stored: Encodable {
+        var key: String
+        var target: String
+        var nodes: Int
+        var seq: Int64?
+    }
+
     func validate() throws {
         _ = try options.bootstrapNodes()
         if secretKey == nil, seq != nil || !salt.isEmpty { throw UsageError("--salt and --seq go with --secret-key") }
@@ -72,10 +79,8 @@ struct DHTPut: ParsableCommand {
             try await session.follow(search) { try await search.end() }
             let stored = search.reports.reduce(0) { $0 + $1.stored }
             let name = item.author.map { base16($0.key) } ?? "\(item.target)"
-            let fields: [String: Any] = [
-                "key": name, "target": "\(item.target)", "nodes": stored, "seq": item.author?.sequence ?? 0,
-            ]
-            session.print(fields) { name }
+            session.show(
+                Stored(key: name, target: "\(item.target)", nodes: stored, seq: item.author?.sequence), name)
             session.note("stored by \(stored) nodes")
             return stored > 0 ? .success : .failure
         }

@@ -7,13 +7,16 @@ import MartletRuntime
 final class DHTSession {
     /// The node, which has joined.
     let dht: MainlineDHT
-    private let isJSON: Bool
+    private let results: ResultPrinter
     private let showsProgress: Bool
-    private let deadline: Instant
+    private let timeLimit: Duration
+    /// When what is done now is to be over.
+    private var deadline: Instant
 
     private init(_ dht: MainlineDHT, _ options: Settings) {
         self.dht = dht
-        isJSON = options.isJSON
+        results = ResultPrinter(isJSON: options.isJSON)
+        timeLimit = options.timeLimit
         deadline = dht.environment.loop.now + options.timeLimit
         showsProgress = isatty(2) == 1
     }
@@ -86,7 +89,7 @@ final class DHTSession {
         while dht.environment.loop.now < deadline {
             let states = dht.status.map(\.join)
             if states.contains(.joined) { return true }
-            showProgress("joining")
+            showProgress(states.contains(.joining) ? "joining" : "nobody answers yet; trying again")
             try await dht.environment.loop.sleep(for: .milliseconds(20))
         }
         return false
@@ -117,9 +120,10 @@ final class DHTSession {
         return try await body()
     }
 
-    /// Does nothing for so long.
+    /// Does nothing for so long. The time limit begins anew then.
     nonisolated(nonsending) func wait(for duration: Duration) async throws {
         try await dht.environment.loop.sleep(for: duration)
+        deadline = dht.environment.loop.now + timeLimit
     }
 
     private func show(_ search: MainlineSearch) {
@@ -136,11 +140,9 @@ final class DHTSession {
     }
 
     /// Prints what was asked for: an object of JSON, or a line.
-    func print(_ fields: [String: Any], _ line: () -> String) {
+    func show(_ value: some Encodable, _ line: @autoclosure () -> String) {
         showProgress("")
-        guard isJSON else { return Swift.print(line()) }
-        guard let data = try? JSONSerialization.data(withJSONObject: fields, options: [.sortedKeys]) else { return }
-        Swift.print(String(decoding: data, as: UTF8.self))
+        results.show(value, line())
     }
 
     /// Says something beside what was asked for.

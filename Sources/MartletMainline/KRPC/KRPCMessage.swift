@@ -1,7 +1,7 @@
 import MartletWire
 
-/// The queries of the DHT.
-enum KRPCMethod: Hashable, CaseIterable, Sendable {
+/// The queries of the DHT, in the order of `MainlineQueryKind`.
+enum KRPCMethod: Int, CaseIterable, Sendable {
     case ping, findNode, getPeers, announcePeer, get, put, sampleInfohashes
 
     /// The method's name as it is sent.

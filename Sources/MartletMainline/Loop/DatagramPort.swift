@@ -10,8 +10,9 @@ public protocol DatagramPort: AnyObject {
     var localAddress: SocketAddress { get }
     /// Takes a datagram that came in.
     var onDatagram: ((borrowing Datagram) -> Void)? { get set }
-    /// Sends one datagram. One that cannot be sent is lost, as on the network.
-    func send(_ bytes: RawSpan, to destination: SocketAddress)
+    /// Sends one datagram, from `source` where this host has several addresses and it matters which. One that cannot be
+    /// sent is lost, as on the network.
+    func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?)
 }
 
 /// A UDP socket that is the DHT's alone.
@@ -33,8 +34,8 @@ public final class OwnDatagramPort: DatagramPort {
     }
 
     /// Sends one datagram.
-    public func send(_ bytes: RawSpan, to destination: SocketAddress) {
+    public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
         // A full buffer is a loss as any other: who asked asks somebody else.
-        _ = socket.send(bytes, to: destination)
+        _ = socket.send(bytes, to: destination, from: source)
     }
 }

@@ -57,7 +57,9 @@ public final class MainlineDHT {
             self.ports[port.localAddress.ip.family] = port
             port.onDatagram = { [weak self] datagram in
                 guard let self else { return }
-                node.handle(datagram.bytes, from: datagram.source, at: environment.loop.now, using: &random)
+                node.handle(
+                    datagram.bytes, from: datagram.source, to: datagram.localAddress, at: environment.loop.now,
+                    using: &random)
                 flush()
             }
         }
@@ -99,18 +101,26 @@ public final class MainlineDHT {
         for search in searches.values { search.finish() }
         searches = [:]
         guard let file = configuration.file else { return }
-        try? await environment.files.replace(file, with: node.saved(at: environment.loop.now), isPrivate: true)
+        await Self.write(node.saved(at: environment.loop.now), to: file, environment)
     }
 
     private func save() {
         guard let file = configuration.file else { return }
         let saved = node.saved(at: environment.loop.now)
         environment.loop.spawn { [environment] in
-            do {
-                try await environment.files.replace(file, with: saved, isPrivate: true)
-            } catch {
-                environment.log.warning("the DHT's nodes cannot be saved", ["file": file, "error": "\(error)"])
-            }
+            await Self.write(saved, to: file, environment)
+        }
+    }
+
+    private nonisolated(nonsending) static func write(
+        _ saved: Bytes, to file: String, _ environment: any Environment
+    ) async {
+        do {
+            try await environment.files.replace(file, with: saved, isPrivate: true)
+        } catch {
+            // While the environment is shut down, what was saved before is still there.
+            guard error != .cancelled else { return }
+            environment.log.warning("the DHT's nodes cannot be saved", ["file": file, "error": "\(error)"])
         }
     }
 
@@ -124,7 +134,8 @@ public final class MainlineDHT {
     private func flush() {
         guard !isStopped else { return }
         while let transmit = node.nextTransmit() {
-            ports[transmit.destination.ip.family]?.send(transmit.bytes.span, to: transmit.destination)
+            ports[transmit.destination.ip.family]?.send(
+                transmit.bytes.span, to: transmit.destination, from: transmit.source)
         }
         while let event = node.nextEvent() { take(event) }
         if timer.deadline != node.deadline { timer.arm(at: node.deadline) }

@@ -9,6 +9,8 @@ public struct Transmit: Sendable {
     public let bytes: Bytes
     /// Where it goes.
     public let destination: SocketAddress
+    /// The address of ours that it must come from, because it was asked; `nil` for any.
+    public let source: IPAddress?
 }
 
 /// A node of the BitTorrent DHT (BEP 5, 32, 42, 43, 44, 51), in both families at once.
@@ -27,6 +29,8 @@ public struct MainlineNode: ~Copyable {
         var neighbourhood = Neighbourhood(at: .start)
         /// How many attempts to join have failed in a row.
         var failedJoins = 0
+        /// Whether addresses to begin with have been asked for, and none have been given yet.
+        var awaitsBootstrap = false
         /// Addresses to begin with, and nodes that were known before.
         var bootstrap: [SocketAddress] = []
         var saved: [CompactNode] = []
@@ -54,6 +58,8 @@ public struct MainlineNode: ~Copyable {
     var nextHousekeeping: Instant
     var nextSweep: Instant
     var lastNumber: UInt64 = 0
+    /// The address of ours that is asked while a datagram is taken in.
+    var asked: IPAddress?
     /// Memory that each answer uses again.
     var answer = KRPCAnswer()
     var found: [RoutingTable<NodeID, SocketAddress>.Node] = []
@@ -142,9 +148,9 @@ public struct MainlineNode: ~Copyable {
 
     // MARK: What comes in
 
-    /// Takes in a datagram from `source`.
+    /// Takes in a datagram from `source`, which came to `local` where that is known: the answer goes out from there.
     public mutating func handle(
-        _ datagram: RawSpan, from source: SocketAddress, at now: Instant,
+        _ datagram: RawSpan, from source: SocketAddress, to local: IPAddress? = nil, at now: Instant,
         using generator: inout some RandomNumberGenerator
     ) {
         metrics.bytesIn.increment(by: UInt64(datagram.byteCount))
@@ -158,6 +164,7 @@ public struct MainlineNode: ~Copyable {
         }
         switch message.kind {
         case .query:
+            asked = local
             handleQuery(message, datagram, from: source, at: now, using: &generator)
         case .answer, .error:
             handleAnswer(message, datagram, from: source, at: now, using: &generator)
@@ -218,8 +225,8 @@ public struct MainlineNode: ~Copyable {
         transmit(bytes, to: address)
     }
 
-    mutating func transmit(_ bytes: Bytes, to address: SocketAddress) {
+    mutating func transmit(_ bytes: Bytes, to address: SocketAddress, from source: IPAddress? = nil) {
         metrics.bytesOut.increment(by: UInt64(bytes.count))
-        transmits.append(Transmit(bytes: bytes, destination: address))
+        transmits.append(Transmit(bytes: bytes, destination: address, source: source))
     }
 }

@@ -13,7 +13,7 @@ extension MainlineNode {
         _ query: KRPCMessage, _ datagram: RawSpan, from source: SocketAddress, at now: Instant,
         using generator: inout some RandomNumberGenerator
     ) {
-        metrics.receivedByMethod[query.method.map { Self.place(of: $0) } ?? 7].increment()
+        metrics.receivedByMethod[query.method?.rawValue ?? KRPCMethod.allCases.count].increment()
         guard !configuration.isReadOnly else { return metrics.dropped[.readOnly].increment() }
         guard gates.mayAsk(source.ip, at: now) else { return metrics.dropped[.sourceRate].increment() }
         let transaction = query.transaction.span(in: datagram)
@@ -46,7 +46,7 @@ extension MainlineNode {
             transaction: transaction, id: own, to: source, maximum: configuration.limits.answerSize)
         guard passes(bytes, to: source, at: now) else { return }
         metrics.answered.increment()
-        transmit(bytes, to: source)
+        transmit(bytes, to: source, from: asked)
         // A node that answers nobody is nobody to know (BEP 43).
         guard !query.isReadOnly else { return }
         let isPreferred = isPreferred(id, at: source.ip)
@@ -57,24 +57,12 @@ extension MainlineNode {
         }
     }
 
-    private static func place(of method: KRPCMethod) -> Int {
-        switch method {
-        case .ping: 0
-        case .findNode: 1
-        case .getPeers: 2
-        case .announcePeer: 3
-        case .get: 4
-        case .put: 5
-        case .sampleInfohashes: 6
-        }
-    }
-
     private mutating func refuse(_ error: KRPCError, _ transaction: RawSpan, to source: SocketAddress, at now: Instant)
     {
         let bytes = KRPCAnswer.encoded(error, transaction: transaction, to: source)
         guard passes(bytes, to: source, at: now) else { return }
         metrics.errors.increment()
-        transmit(bytes, to: source)
+        transmit(bytes, to: source, from: asked)
     }
 
     private mutating func passes(_ bytes: Bytes, to source: SocketAddress, at now: Instant) -> Bool {

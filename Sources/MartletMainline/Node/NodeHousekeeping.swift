@@ -11,8 +11,10 @@ struct Repetition {
 
     let id: RepetitionID
     let family: IPAddress.Family
-    let kind: Kind
+    var kind: Kind
     var next: Instant
+    /// How soon it is done again where few nodes took it: twice as late after each time that they were few.
+    var pause = Duration.seconds(60)
     /// The lookup that does it now.
     var search: SearchID?
 }
@@ -40,13 +42,24 @@ struct Neighbourhood {
 extension MainlineNode {
     // MARK: Joining
 
-    /// Looks for our own neighbours, beginning with what is known.
+    /// Looks for our own neighbours, beginning with what is known. Where nothing is, `needsBootstrap` is told, and
+    /// `bootstrap` waited for.
     public mutating func join(
         _ family: IPAddress.Family, at now: Instant, using generator: inout some RandomNumberGenerator
     ) {
-        guard let side = side(family), side.join != .joining else { return }
+        guard let side = side(family), side.join != .joining || side.awaitsBootstrap else { return }
+        let isNew = side.failedJoins == 0 && !side.awaitsBootstrap
+        sides[Int(family.rawValue)]?.awaitsBootstrap = false
         guard side.table.count > 0 || !side.bootstrap.isEmpty || !side.saved.isEmpty else {
-            return failJoin(family, at: now)
+            if isNew {
+                sides[Int(family.rawValue)]?.awaitsBootstrap = true
+                setJoin(.joining, family, at: now)
+                events.append(.needsBootstrap(family))
+            } else {
+                failJoin(family, at: now)
+                advanceSearches(at: now, using: &generator)
+            }
+            return rearm(at: now)
         }
         setJoin(.joining, family, at: now)
         _ = start(.join, side.table.own, family, at: now, using: &generator)
@@ -58,11 +71,11 @@ extension MainlineNode {
         with addresses: [SocketAddress], _ family: IPAddress.Family, at now: Instant,
         using generator: inout some RandomNumberGenerator
     ) {
+        guard let side = side(family) else { return }
         var fit: [SocketAddress] = []
         for address in addresses where address.ip.family == family && accepts(address) { fit.append(address) }
-        let isFirst = side(family)?.bootstrap.isEmpty ?? false
         sides[Int(family.rawValue)]?.bootstrap = fit
-        if isFirst, !fit.isEmpty { join(family, at: now, using: &generator) }
+        if side.awaitsBootstrap || side.bootstrap.isEmpty && !fit.isEmpty { join(family, at: now, using: &generator) }
     }
 
     mutating func ended(joinOf family: IPAddress.Family, _ report: SearchReport, at now: Instant) {
@@ -111,7 +124,8 @@ extension MainlineNode {
         `repeat`(.announcement(infohash, port), family, at: now)
     }
 
-    /// Stores `item` at the nodes closest to its target, now and again before they forget it, until `stopRepeating`.
+    /// Stores `item` at the nodes closest to its target, now and again before they forget it, until `stopRepeating`. A
+    /// newer version that is found takes its place, and where enough others do the same, nothing is stored (BEP 44).
     public mutating func keep(_ item: MainlineItem, _ family: IPAddress.Family, at now: Instant) -> RepetitionID {
         `repeat`(.item(item), family, at: now)
     }
@@ -136,11 +150,21 @@ extension MainlineNode {
     }
 
     /// What the lookup for a repetition has come to.
-    mutating func noteRepetition(_ search: SearchID, _ report: SearchReport, at now: Instant) {
-        guard let index = repetitions.firstIndex(where: { $0.search == search }) else { return }
+    mutating func noteRepetition(_ search: Search, at now: Instant) {
+        guard let index = repetitions.firstIndex(where: { $0.search == search.id }) else { return }
         repetitions[index].search = nil
-        // Where nobody took it, there is no use in waiting so long.
-        if report.stored == 0 { repetitions[index].next = min(repetitions[index].next, now + .seconds(60)) }
+        var isKeptByOthers = false
+        if case .item(let wanted) = search.purpose, let item = wanted.stored {
+            repetitions[index].kind = .item(item)
+            isKeptByOthers = search.isKeptByOthers(item)
+        }
+        // Where few nodes were there to take it, more will come.
+        if search.stored < configuration.limits.lookup.closest / 2, !isKeptByOthers {
+            repetitions[index].next = min(repetitions[index].next, now + repetitions[index].pause)
+            repetitions[index].pause = repetitions[index].pause * 2
+        } else {
+            repetitions[index].pause = .seconds(60)
+        }
         nextHousekeeping = min(nextHousekeeping, max(repetitions[index].next, now + .seconds(1)))
     }
 
@@ -158,6 +182,8 @@ extension MainlineNode {
             next = min(next, keepHouse(of: place, at: now, using: &generator))
         }
         for index in repetitions.indices where repetitions[index].search == nil {
+            // Those that wait for the node to join are seen to when it has.
+            guard side(repetitions[index].family)?.join == .joined else { continue }
             if now >= repetitions[index].next { `repeat`(index, at: now, using: &generator) }
             next = min(next, repetitions[index].next)
         }
@@ -179,6 +205,10 @@ extension MainlineNode {
         }
         guard let side = sides[place] else { return .never }
         switch side.join {
+        case .joining where side.awaitsBootstrap && side.table.count > 0:
+            // Someone who asked us was the way in.
+            join(side.family, at: now, using: &generator)
+            return now
         case .idle, .joining: return side.table.checkDeadline
         case .unreachable(let retry):
             // Someone who asked us, or was told of, may be the way in before it is time.
@@ -213,7 +243,7 @@ extension MainlineNode {
             search = findPeers(of: infohash, repetition.family, announcing: port, at: now, using: &generator)
         case .item(let item):
             interval = configuration.limits.putEvery
-            search = put(item, repetition.family, at: now, using: &generator)
+            search = refresh(item, repetition.family, at: now, using: &generator)
         }
         // A tenth more or less, so that what began together does not stay together.
         let tenth =

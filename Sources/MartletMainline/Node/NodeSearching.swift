@@ -37,6 +37,15 @@ extension MainlineNode {
         return start(.item(wanted), item.target, family, at: now, using: &generator)
     }
 
+    /// Stores `item`, or a newer version of it that is found, where there are not copies enough.
+    mutating func refresh(
+        _ item: MainlineItem, _ family: IPAddress.Family, at now: Instant,
+        using generator: inout some RandomNumberGenerator
+    ) -> SearchID? {
+        let wanted = Search.Wanted(put: item, isKept: true, salt: item.author?.salt ?? Bytes())
+        return start(.item(wanted), item.target, family, at: now, using: &generator)
+    }
+
     /// Looks for the nodes closest to `target`.
     public mutating func findNodes(
         around target: NodeID, _ family: IPAddress.Family, at now: Instant,
@@ -65,7 +74,9 @@ extension MainlineNode {
         _ purpose: Search.Purpose, _ target: NodeID, _ family: IPAddress.Family, at now: Instant,
         using generator: inout some RandomNumberGenerator
     ) -> SearchID? {
-        guard let side = side(family), waitingSearches.count < configuration.limits.waitingSearches else { return nil }
+        guard let side = side(family) else { return nil }
+        let isJoin = if case .join = purpose { true } else { false }
+        guard isJoin || waitingSearches.count < configuration.limits.waitingSearches else { return nil }
         lastNumber += 1
         let lookup = Lookup<NodeID, SocketAddress>(
             target: target, limits: configuration.limits.lookup, latency: side.latency, at: now)
@@ -79,12 +90,19 @@ extension MainlineNode {
     /// Does what each lookup can do now: begin, ask, store, end.
     mutating func advanceSearches(at now: Instant, using generator: inout some RandomNumberGenerator) {
         repeat {
-            while !waitingSearches.isEmpty, searches.count < configuration.limits.searches {
-                begin(waitingSearches.removeFirst(), at: now)
-            }
+            while let index = nextToBegin { begin(waitingSearches.remove(at: index), at: now) }
             for index in searches.indices { ask(index, at: now, using: &generator) }
             endSearches(at: now)
-        } while !waitingSearches.isEmpty && searches.count < configuration.limits.searches
+        } while nextToBegin != nil
+    }
+
+    /// Which of the lookups that wait may begin: while the node joins, only that by which it does.
+    private var nextToBegin: Int? {
+        guard searches.count < configuration.limits.searches else { return nil }
+        return waitingSearches.firstIndex { search in
+            if case .join = search.purpose { return true }
+            return side(search.family)?.join != .joining
+        }
     }
 
     private mutating func begin(_ search: Search, at now: Instant) {
@@ -144,7 +162,7 @@ extension MainlineNode {
                 let number: UInt16? = if case .number(let number) = port { number } else { nil }
                 query = .announce(search.lookup.target, port: number, token: token)
             case .item(let wanted):
-                guard let item = wanted.put else { return }
+                guard let item = wanted.stored, !wanted.isKept || !search.isKeptByOthers(item) else { return }
                 // A node that has no version cannot have the expected one.
                 let expected = search.versions[node.contact] == nil ? nil : wanted.expected
                 query = .put(item, replacing: expected, token: token)
@@ -160,7 +178,7 @@ extension MainlineNode {
         for search in searches where search.isStoring && search.storing == 0 {
             let report = search.report(at: now)
             if case .join = search.purpose { ended(joinOf: search.family, report, at: now) }
-            noteRepetition(search.id, report, at: now)
+            noteRepetition(search, at: now)
             events.append(.ended(search.id, report))
         }
         searches.removeAll { $0.isStoring && $0.storing == 0 }
@@ -237,7 +255,7 @@ extension MainlineNode {
             for peer in named where peer.ip.family == family && accepts(peer) { fit.append(peer) }
             hand(fit, to: searches[index].id)
         case .item(var wanted):
-            searches[index].versions[source] = message.sequence
+            searches[index].versions[source] = version(of: message, datagram, searches[index].lookup.target)
             guard takeItem(message, datagram, searches[index].lookup.target, into: &wanted) else { break }
             searches[index].purpose = .item(wanted)
             if let best = wanted.best { events.append(.item(searches[index].id, best)) }
@@ -306,6 +324,13 @@ extension MainlineNode {
         }
         wanted.best = item
         return true
+    }
+
+    /// Which version of the item at `target` the sender says that it has; `nil` for none, 0 for an immutable one.
+    private func version(of message: KRPCMessage, _ datagram: RawSpan, _ target: NodeID) -> Int64? {
+        if let sequence = message.sequence { return sequence }
+        guard message.value.isThere, !message.key.isThere else { return nil }
+        return NodeID(hashing: message.value.span(in: datagram)) == target ? 0 : nil
     }
 
     private mutating func takeSample(_ message: KRPCMessage, _ datagram: RawSpan, into index: Int) {

@@ -59,10 +59,18 @@ struct Search {
         var put: MainlineItem?
         /// The version that it is to replace.
         var expected: Int64?
+        /// Whether `put` is only kept alive: a newer version is put in its place, and nothing where others do it.
+        var isKept = false
         /// The salt that belongs to the target.
         var salt = Bytes()
         /// The newest that was found.
         var best: MainlineItem?
+
+        /// What is to be stored, if anything.
+        var stored: MainlineItem? {
+            guard isKept, let put, let best, let found = best.author, let ours = put.author else { return put }
+            return found.sequence > ours.sequence ? best : put
+        }
     }
 
     let id: SearchID
@@ -71,7 +79,7 @@ struct Search {
     var lookup: Lookup<NodeID, SocketAddress>
     /// The tokens that the nodes gave us.
     var tokens: [SocketAddress: Bytes] = [:]
-    /// Those whom nothing may be put to with an expected version: they have none.
+    /// Who has the item that is looked for, and which version; 0 of one that is immutable.
     var versions: [SocketAddress: Int64] = [:]
     /// What was handed out.
     var peers: Set<SocketAddress> = []
@@ -83,6 +91,15 @@ struct Search {
     var refused = 0
     /// Whether there is something to ask for which there is no allowance.
     var isHeldUp = false
+
+    /// Whether others keep `item` alive, so that we need not (BEP 44, "Expiration"): all of the closest nodes have it, and
+    /// one more at least, as they only do where several put it.
+    func isKeptByOthers(_ item: MainlineItem) -> Bool {
+        let sequence = item.author?.sequence ?? 0
+        let closest = lookup.closest
+        return closest.count == lookup.limits.closest && versions.count { $0.value == sequence } > closest.count
+            && closest.allSatisfy { versions[$0.contact] == sequence }
+    }
 
     func report(at now: Instant) -> SearchReport {
         let closest = lookup.closest

@@ -4,44 +4,33 @@ import MartletWire
 /// The announcements that others have stored here: which addresses take part in which infohash.
 ///
 /// All is bounded: in all, for each infohash, and for each host that announces. What is full refuses; old announcements
-/// make room when they end. An announcement of an IPv4 address costs 8 bytes beside what its infohash costs.
+/// make room when they end. An announcement of an IPv4 address costs 12 bytes, an infohash some 40.
 struct PeerStore {
     /// What became of an announcement.
     enum Outcome: Hashable {
         case stored, full, topicIsFull, sourceIsFull
     }
 
-    private struct PeerV4 {
-        var ip: UInt32
-        var port: UInt16
-        /// When it ends, in the store's own minutes.
-        var end: UInt16
-    }
-
-    private struct PeerV6 {
-        var high: UInt64
-        var low: UInt64
-        var port: UInt16
-        var end: UInt16
-    }
-
     private struct Topic {
-        var infohash: NodeID
-        /// Where the next answer begins, so that all are told of in turn.
-        var turn: UInt32 = 0
-        var v4: [PeerV4] = []
-        var v6: [PeerV6] = []
-        var count: Int { v4.count + v6.count }
+        let infohash: NodeID
+        var v4 = PeerRings<UInt32>.empty
+        var v6 = PeerRings<UInt128>.empty
+        var count: Int32 = 0
     }
 
     private let limits: MainlineLimits
     private let hash: SipHash
+    private var v4 = PeerRings<UInt32>()
+    private var v6 = PeerRings<UInt128>()
     private var topics: [Topic] = []
-    private var places: [NodeID: UInt32] = [:]
+    /// Where each infohash stands among `topics`: at the place that its hash says, or at the next that was free.
+    private var places: [UInt32] = Array(repeating: Self.nowhere, count: 16)
     /// How many announcements came from the hosts that share a counter.
     private var ofSource: [UInt16]
     /// How many there are.
     private(set) var count = 0
+
+    private static let nowhere = UInt32.max
 
     init(limits: MainlineLimits, hash: SipHash) {
         self.limits = limits
@@ -57,57 +46,35 @@ struct PeerStore {
         UInt16(truncatingIfNeeded: time.nanoseconds / 60_000_000_000)
     }
 
+    private static func isOver(_ end: UInt16, at minute: UInt16) -> Bool { Int16(bitPattern: end &- minute) <= 0 }
+
     private func source(_ ip: IPAddress) -> Int { Int(hash(ip) % UInt64(ofSource.count)) }
 
     /// Stores that `peer` takes part in `infohash`, or that it still does.
     mutating func add(_ peer: SocketAddress, to infohash: NodeID, at now: Instant) -> Outcome {
         let end = Self.minute(now + limits.announcementLifetime)
-        let place = places[infohash].map(Int.init)
-        if let place, renew(peer, at: place, until: end) { return .stored }
+        let known = self.topic(of: infohash)
+        if let known, renew(peer, of: topics[known], until: end) { return .stored }
         guard count < limits.announcements else { return .full }
-        if let place, topics[place].count >= limits.announcementsPerTopic { return .topicIsFull }
+        if let known, topics[known].count >= limits.announcementsPerTopic { return .topicIsFull }
         let source = source(peer.ip)
         guard Int(ofSource[source]) < min(limits.announcementsPerSource, Int(UInt16.max)) else { return .sourceIsFull }
-        let home = place ?? topics.count
-        if place == nil {
-            places[infohash] = UInt32(home)
-            topics.append(Topic(infohash: infohash))
-        }
+        let topic = known ?? addTopic(infohash)
         if peer.ip.isV4 {
-            topics[home].v4.append(PeerV4(ip: UInt32(truncatingIfNeeded: peer.ip.number), port: peer.port, end: end))
+            v4.append(UInt32(truncatingIfNeeded: peer.ip.number), port: peer.port, end: end, to: &topics[topic].v4)
         } else {
-            topics[home].v6.append(
-                PeerV6(
-                    high: UInt64(truncatingIfNeeded: peer.ip.number >> 64),
-                    low: UInt64(truncatingIfNeeded: peer.ip.number),
-                    port: peer.port, end: end))
+            v6.append(peer.ip.number, port: peer.port, end: end, to: &topics[topic].v6)
         }
+        topics[topic].count += 1
         ofSource[source] += 1
         count += 1
         return .stored
     }
 
-    private mutating func renew(_ peer: SocketAddress, at place: Int, until end: UInt16) -> Bool {
-        if peer.ip.isV4 {
-            let ip = UInt32(truncatingIfNeeded: peer.ip.number)
-            guard let index = topics[place].v4.firstIndex(where: { $0.ip == ip && $0.port == peer.port }) else {
-                return false
-            }
-            topics[place].v4[index].end = end
-        } else {
-            let address = peer
-            guard let index = topics[place].v6.firstIndex(where: { Self.address($0) == address }) else { return false }
-            topics[place].v6[index].end = end
-        }
-        return true
-    }
-
-    private static func address(_ peer: PeerV4) -> SocketAddress {
-        SocketAddress(IPAddress(v4: peer.ip), port: peer.port)
-    }
-
-    private static func address(_ peer: PeerV6) -> SocketAddress {
-        SocketAddress(IPAddress(v6: UInt128(peer.high) << 64 | UInt128(peer.low)), port: peer.port)
+    private mutating func renew(_ peer: SocketAddress, of topic: Topic, until end: UInt16) -> Bool {
+        peer.ip.isV4
+            ? v4.renew(UInt32(truncatingIfNeeded: peer.ip.number), port: peer.port, in: topic.v4, until: end)
+            : v6.renew(peer.ip.number, port: peer.port, in: topic.v6, until: end)
     }
 
     /// Adds peers of `infohash` to `found`, at most `maximum`, others each time where there are more.
@@ -115,51 +82,38 @@ struct PeerStore {
         of infohash: NodeID, _ family: IPAddress.Family, maximum: Int, at now: Instant,
         into found: inout [SocketAddress]
     ) {
-        guard let place = places[infohash].map(Int.init) else { return }
+        guard let topic = topic(of: infohash) else { return }
         let minute = Self.minute(now)
-        let all = family == .v4 ? topics[place].v4.count : topics[place].v6.count
-        guard all > 0 else { return }
-        let first = Int(topics[place].turn) % all
-        topics[place].turn = UInt32((first + maximum) % all)
-        for step in 0..<min(all, maximum) {
-            let index = (first + step) % all
-            if family == .v4 {
-                let peer = topics[place].v4[index]
-                if !Self.isOver(peer.end, at: minute) { found.append(Self.address(peer)) }
-            } else {
-                let peer = topics[place].v6[index]
-                if !Self.isOver(peer.end, at: minute) { found.append(Self.address(peer)) }
+        if family == .v4 {
+            v4.turn(&topics[topic].v4, maximum: maximum) { peer in
+                guard !Self.isOver(peer.end, at: minute) else { return }
+                found.append(SocketAddress(IPAddress(v4: peer.host), port: peer.port))
+            }
+        } else {
+            v6.turn(&topics[topic].v6, maximum: maximum) { peer in
+                guard !Self.isOver(peer.end, at: minute) else { return }
+                found.append(SocketAddress(IPAddress(v6: peer.host), port: peer.port))
             }
         }
     }
-
-    private static func isOver(_ end: UInt16, at minute: UInt16) -> Bool { Int16(bitPattern: end &- minute) <= 0 }
 
     /// Forgets what has ended.
     mutating func expire(at now: Instant) {
         let minute = Self.minute(now)
         var index = 0
         while index < topics.count {
-            for peer in topics[index].v4 where Self.isOver(peer.end, at: minute) { forget(Self.address(peer)) }
-            for peer in topics[index].v6 where Self.isOver(peer.end, at: minute) { forget(Self.address(peer)) }
-            topics[index].v4.removeAll { Self.isOver($0.end, at: minute) }
-            topics[index].v6.removeAll { Self.isOver($0.end, at: minute) }
-            guard topics[index].count == 0 else {
-                index += 1
-                continue
+            var over: [IPAddress] = []
+            v4.removeAll(in: &topics[index].v4, where: { Self.isOver($0.end, at: minute) }) {
+                over.append(IPAddress(v4: $0.host))
             }
-            places[topics[index].infohash] = nil
-            let last = topics.removeLast()
-            if index < topics.count {
-                topics[index] = last
-                places[last.infohash] = UInt32(index)
+            v6.removeAll(in: &topics[index].v6, where: { Self.isOver($0.end, at: minute) }) {
+                over.append(IPAddress(v6: $0.host))
             }
+            for ip in over { ofSource[source(ip)] -= 1 }
+            count -= over.count
+            topics[index].count -= Int32(over.count)
+            if topics[index].count == 0 { removeTopic(index) } else { index += 1 }
         }
-    }
-
-    private mutating func forget(_ peer: SocketAddress) {
-        ofSource[source(peer.ip)] -= 1
-        count -= 1
     }
 
     /// Some of the infohashes, at most `maximum`, drawn evenly.
@@ -175,6 +129,62 @@ struct PeerStore {
             }
         }
         return found
+    }
+}
+
+// MARK: Where infohashes stand
+
+extension PeerStore {
+    private func home(of infohash: NodeID) -> Int {
+        // All of it counts, so that nobody finds infohashes that stand in each other's way.
+        Int(truncatingIfNeeded: hash(hash(infohash.high, infohash.middle), UInt64(infohash.low))) & (places.count - 1)
+    }
+
+    private func topic(of infohash: NodeID) -> Int? {
+        let place = place(of: infohash)
+        return places[place] == Self.nowhere ? nil : Int(places[place])
+    }
+
+    /// Where `infohash` stands in `places`, or would.
+    private func place(of infohash: NodeID) -> Int {
+        var place = home(of: infohash)
+        while places[place] != Self.nowhere, topics[Int(places[place])].infohash != infohash {
+            place = (place + 1) & (places.count - 1)
+        }
+        return place
+    }
+
+    private mutating func addTopic(_ infohash: NodeID) -> Int {
+        topics.append(Topic(infohash: infohash))
+        if 3 * topics.count > 2 * places.count {
+            places = Array(repeating: Self.nowhere, count: 2 * places.count)
+            for index in topics.indices { places[place(of: topics[index].infohash)] = UInt32(index) }
+        } else {
+            places[place(of: infohash)] = UInt32(topics.count - 1)
+        }
+        return topics.count - 1
+    }
+
+    private mutating func removeTopic(_ index: Int) {
+        var gap = place(of: topics[index].infohash)
+        // Those behind the gap move up where it lies on the way from their home.
+        let mask = places.count - 1
+        var next = (gap + 1) & mask
+        while places[next] != Self.nowhere {
+            let home = home(of: topics[Int(places[next])].infohash)
+            if (next - home) & mask >= (next - gap) & mask {
+                places[gap] = places[next]
+                gap = next
+            }
+            next = (next + 1) & mask
+        }
+        places[gap] = Self.nowhere
+        let last = topics.count - 1
+        if index < last {
+            places[place(of: topics[last].infohash)] = UInt32(index)
+            topics[index] = topics[last]
+        }
+        topics.removeLast()
     }
 }
 
