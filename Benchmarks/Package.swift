@@ -24,6 +24,16 @@ let package = Package(
             name: "SwarmBenchmarks", dependencies: [.product(name: "Martlet", package: "martlet")],
             swiftSettings: house),
         .executableTarget(
+            name: "MainlineServer", dependencies: [.product(name: "MartletMainline", package: "martlet")],
+            swiftSettings: house),
+        .executableTarget(
+            name: "MainlineBenchmarks",
+            dependencies: [
+                "CYardsticks", .product(name: "Martlet", package: "martlet"),
+                .product(name: "MartletMainline", package: "martlet"),
+            ],
+            exclude: ["libtorrent_node.py"], swiftSettings: house),
+        .executableTarget(
             name: "Benchmarks",
             dependencies: [
                 "BenchmarkHarness", "CYardsticks", .product(name: "Martlet", package: "martlet"),

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdint.h>
+
 // What the same work costs in C: one thread, one epoll, both ends of each connection. Each function does its work so
 // many times and returns 0, or the number of the system's error.
 
@@ -11,3 +13,19 @@ int yardstick_tcp_bulk(long iterations);
 
 // So many datagrams of 1200 bytes, each sent by its own sendto and received by its own recvfrom.
 int yardstick_udp(long iterations);
+
+// What came of asking.
+struct yardstick_asked {
+    long answers;
+    // The bytes of all answers.
+    long bytes;
+    // Questions that were not answered in time.
+    long lost;
+    double seconds;
+};
+
+// Sends questions of KRPC in turn to whoever listens at a port of loopback, with at most so many waiting for an answer at
+// once, for so long. The questions stand one behind the other.
+int yardstick_ask(
+    uint16_t port, const uint8_t *questions, const uint16_t *sizes, int count, int window, double seconds,
+    struct yardstick_asked *asked);
