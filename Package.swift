@@ -126,6 +126,13 @@ let package = Package(
             name: "StoreWriter", dependencies: ["MartletStore", "MartletIdentity", "MartletRuntime", "MartletWire"],
             path: "Tests/StoreWriter", swiftSettings: house),
 
+        room(
+            "MartletMetadata",
+            needs: [
+                "MartletSwarm", "MartletTransport", "MartletIdentity", "MartletCrypto", "MartletRuntime",
+                "MartletWire",
+            ]),
+
         room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
         tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
 
