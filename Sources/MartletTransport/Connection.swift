@@ -1,6 +1,7 @@
 public import MartletCrypto
 public import MartletIdentity
 public import MartletRuntime
+public import MartletWire
 
 /// An authenticated connection to a peer that carries streams. It lives on its loop, and is used there alone.
 ///
@@ -20,6 +21,9 @@ open class Connection {
     public internal(set) var remoteAddress: Multiaddr
     /// What kind of connection it is.
     public let nature: ConnectionNature
+    /// What the two ends know of this one connection and nobody can make equal in another, 32 bytes from its handshake:
+    /// a proof that covers it is of no use elsewhere. Empty where a transport has none to give.
+    public var binding = Bytes()
     /// What the buffers of its streams draw from, from the next stream on.
     public var memory: MemoryBudget?
     /// Takes streams that the other side opens. Without a taker they are reset.

@@ -1,4 +1,5 @@
 public import MartletIdentity
+internal import MartletRuntime
 public import MartletWire
 
 /// An ordered stream of bytes each way between two peers, one of many on a connection.
@@ -33,6 +34,12 @@ public final class Stream: Sendable {
 
     /// Whether this side opened it.
     public var isOutbound: Bool { link.isOutbound }
+
+    /// The `binding` of the connection that carries it, empty when that is over. On the loop of the connection alone.
+    public var binding: Bytes {
+        link.loop.preconditionCurrent()
+        return link.connection?.binding ?? Bytes()
+    }
 
     // MARK: Reading
 

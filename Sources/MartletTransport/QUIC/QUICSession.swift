@@ -340,7 +340,9 @@ final class QUICSession {
     /// The handshake is done. Whether the peer is known, as it must be.
     func handshakeCompleted() -> Bool {
         guard let peer = handshake.peer else { return false }
-        connection = QUICConnection(session: self, peer: peer)
+        let connection = QUICConnection(session: self, peer: peer)
+        connection.binding = handshake.exported("EXPORTER-martlet-binding", count: 32) ?? Bytes()
+        self.connection = connection
         isEstablishing = true
         return true
     }

@@ -115,6 +115,7 @@ public final class Upgrader {
         let connection = YamuxConnection(
             channel.stream, noise: noise, remotePublicKey: payload.identityKey, localAddress: request.localAddress,
             remoteAddress: request.remoteAddress, nature: nature, limits: limits, buffers: buffers)
+        connection.binding = noise.handshakeHash.bytes
         let (input, opened) = channel.finish()
         connection.begin(opened: opened, input: input)
         return connection

@@ -1,0 +1,421 @@
+internal import MartletCrypto
+public import MartletIdentity
+public import MartletRuntime
+public import MartletSwarm
+internal import MartletTransport
+internal import MartletWire
+
+/// How the metadata service behaves.
+public struct MetadataConfiguration: Sendable {
+    /// How long the other side may take to say hello, and to answer.
+    public var timeout = Duration.seconds(10)
+    /// How often what is known is compared with a neighbour.
+    public var comparing = Duration.seconds(10)
+    /// How often the own record is made anew, so that it does not expire.
+    public var refreshing = Duration.seconds(1800)
+    /// How long changes of the own record are collected before it is signed and pushed.
+    public var collecting = Duration.milliseconds(100)
+    /// To how many neighbours a record that is news is passed on at once.
+    public var fanOut = 4
+    /// How many bytes of news are passed on in a second; the rest waits for the comparison.
+    public var newsPerSecond = 4096
+    /// How many conversations there may be.
+    public var sessions = 512
+    /// What the book of records holds.
+    public var book = MetadataBook.Limits()
+
+    /// The defaults.
+    public init() {}
+}
+
+/// What the metadata service has to say.
+public enum MetadataEvent: Hashable, Sendable {
+    /// A peer that is connected has proven that it is on these topics.
+    case neighbour(PeerID, topics: Set<Topic>)
+    /// The conversation with a neighbour is over.
+    case neighbourLost(PeerID)
+    /// A record is new, or newer than the one before.
+    case record(SignedMetadata)
+    /// A record or a request was refused, or this node's own was.
+    case refused(PeerID, MetadataRefusal)
+}
+
+/// The exchange of signed records with those who share a topic (`/martlet/metadata/1.0.0`).
+///
+/// Whoever made the connection opens the stream, each side proves its topics, and from then on both push what is news and
+/// compare what they know. It lives on the swarm's loop.
+public final class MetadataService {
+    /// The name of the protocol.
+    public static let name = "/martlet/metadata/1.0.0"
+
+    /// How it behaves.
+    public let configuration: MetadataConfiguration
+    /// What is known of others.
+    public private(set) var book: MetadataBook
+    /// Called on the loop for each event.
+    public var onEvent: ((MetadataEvent) -> Void)?
+    /// What this node says of itself, as it was last signed.
+    public private(set) var own: SignedMetadata
+    /// The topics that it is on.
+    public let topics: [Topic]
+
+    private let swarm: Swarm
+    private var draft: NodeMetadata
+    private var sessions: [ObjectIdentifier: MetadataSession] = [:]
+    private var neighbours: [PeerID: MetadataSession] = [:]
+    private var news: Allowance
+    private var timer: LoopTimer!
+    private var pushTimer: LoopTimer!
+    private var registration: ProtocolRegistration?
+    private var nextRefresh: Instant
+    private var random: RandomSource
+    private let metrics: MetadataMetrics
+
+    private var loop: EventLoop { swarm.loop }
+    private var wall: WallTime { swarm.environment.wallTime }
+
+    /// Serves the protocol on `swarm` for a node on `topics` that says `metadata` of itself. The sequence number and the
+    /// time are the service's own; `above` is the highest number that earlier records of this node had.
+    public init(
+        _ swarm: Swarm, topics: [Topic], saying metadata: NodeMetadata, above: UInt64 = 0,
+        configuration: MetadataConfiguration = MetadataConfiguration(), metrics: MetricsRegistry = MetricsRegistry()
+    ) {
+        self.swarm = swarm
+        self.topics = topics
+        self.configuration = configuration
+        self.metrics = MetadataMetrics(metrics)
+        book = MetadataBook(of: swarm.localPeer, topics: topics, limits: configuration.book)
+        news = Allowance(perSecond: configuration.newsPerSecond, burst: 16 * configuration.newsPerSecond)
+        random = swarm.environment.random
+        draft = metadata
+        draft.sequence = above
+        draft.topicMarks = topics.map { $0.mark(of: swarm.localPeer) }
+        own = Self.signed(&draft, by: swarm)
+        nextRefresh = swarm.loop.now + configuration.refreshing
+        timer = LoopTimer(on: swarm.loop, label: "metadata") { [weak self] in self?.upkeep() }
+        pushTimer = LoopTimer(on: swarm.loop, label: "metadata push") { [weak self] in self?.push() }
+        registration = swarm.handle(Self.name, limit: 2) { [weak self] stream, _ in self?.accept(stream) }
+        armUpkeep()
+    }
+
+    /// Signs what `draft` says, with a number that is higher than any before and, by the clock, than those of a node
+    /// that has forgotten its numbers.
+    private static func signed(_ draft: inout NodeMetadata, by swarm: Swarm) -> SignedMetadata {
+        let wall = swarm.environment.wallTime
+        draft.time = wall
+        draft.sequence = max(draft.sequence + 1, UInt64(clamping: wall.nanoseconds / 1_000_000))
+        return SignedMetadata(draft, signedWith: swarm.identity)
+    }
+
+    /// Those who are connected and have proven that they are on `topic`, in the order of their ids.
+    public func neighbours(on topic: Topic) -> [PeerID] {
+        neighbours.filter { $0.value.shared.contains(topic) }.map(\.key).sorted()
+    }
+
+    /// The topics that `peer`, which is connected, has proven to be on.
+    public func topics(of peer: PeerID) -> Set<Topic> { neighbours[peer]?.shared ?? [] }
+
+    /// Changes what this node says of itself. Neighbours are told soon.
+    public func update(_ change: (inout NodeMetadata) -> Void) {
+        var changed = draft
+        change(&changed)
+        changed.topicMarks = draft.topicMarks
+        changed.sequence = draft.sequence
+        changed.time = draft.time
+        guard changed != draft else { return }
+        draft = changed
+        if pushTimer.deadline == nil { pushTimer.arm(after: configuration.collecting) }
+    }
+
+    /// Ends all conversations and serves no more.
+    public func stop() {
+        if let registration { swarm.remove(registration) }
+        registration = nil
+        timer.cancel()
+        pushTimer.cancel()
+        for session in sessions.values { session.end() }
+    }
+
+    // MARK: Conversations
+
+    /// Opens the conversation with `peer`, which must be connected. Throws where the two share no topic, and where the
+    /// peer does not speak the protocol.
+    @discardableResult
+    public nonisolated(nonsending) func greet(_ peer: PeerID) async throws(MetadataSessionError) -> Set<Topic> {
+        if let session = neighbours[peer], !session.isOver { return session.shared }
+        let deadline = loop.now + configuration.timeout
+        let stream: MartletTransport.Stream
+        do throws(SwarmError) {
+            stream = try await swarm.openStream(to: peer, Self.name, by: deadline)
+        } catch {
+            throw error == .timedOut ? .timedOut : .ended
+        }
+        let session = begin(stream, isOpener: true)
+        session.onRequest = { [weak self, weak session] in
+            guard let self, let session else { return nil }
+            return self.answer($0, in: session)
+        }
+        do throws(MetadataSessionError) {
+            let binding = stream.binding
+            guard !binding.isEmpty else { throw .protocolViolation }
+            let proofs = topics.map {
+                $0.proof(of: .opener, opener: swarm.localPeer, answerer: peer, binding: binding)
+            }
+            let answer = try await session.ask(.hello(filled(proofs)), by: deadline)
+            guard case .welcome(let shared) = answer else { throw .protocolViolation }
+            session.shared = Set(
+                shared.compactMap { one in
+                    let place = Int(one.place)
+                    guard place < topics.count else { return nil }
+                    let expected = topics[place].proof(
+                        of: .answerer, opener: swarm.localPeer, answerer: peer, binding: binding)
+                    return expected.span.isEqualInConstantTime(to: one.proof.span) ? topics[place] : nil
+                })
+            guard !session.shared.isEmpty else { throw .refused(.noCommonTopic) }
+        } catch {
+            session.end()
+            if case .refused(let refusal) = error { refused(refusal, peer) }
+            throw error
+        }
+        met(session)
+        return session.shared
+    }
+
+    private func accept(_ stream: MartletTransport.Stream) {
+        guard sessions.count < configuration.sessions else { return stream.reset() }
+        let session = begin(stream, isOpener: false)
+        session.onRequest = { [weak self, weak session] in
+            guard let self, let session else { return nil }
+            return self.answer($0, in: session)
+        }
+        let late = LoopTimer(on: loop, label: "metadata hello") { [weak session] in
+            if let session, session.shared.isEmpty { session.end() }
+        }
+        late.arm(after: configuration.timeout)
+        session.helloTimer = late
+    }
+
+    private func begin(_ stream: MartletTransport.Stream, isOpener: Bool) -> MetadataSession {
+        let session = MetadataSession(stream, isOpener: isOpener, on: loop)
+        sessions[ObjectIdentifier(session)] = session
+        loop.spawn { [weak self] in
+            await session.run()
+            self?.ended(session)
+        }
+        return session
+    }
+
+    private func ended(_ session: MetadataSession) {
+        sessions[ObjectIdentifier(session)] = nil
+        guard neighbours[session.peer] === session else { return }
+        neighbours[session.peer] = nil
+        onEvent?(.neighbourLost(session.peer))
+    }
+
+    /// Proofs, filled up with noise to a multiple of eight, so that nobody counts the topics.
+    private func filled(_ proofs: [Bytes]) -> [Bytes] {
+        var all = proofs
+        while all.count % 8 != 0 || all.isEmpty {
+            all.append(Bytes((0..<Topic.markSize).map { _ in UInt8.random(in: 0...255, using: &random) }))
+        }
+        return all
+    }
+
+    // MARK: Answering
+
+    private func answer(_ request: MetadataMessage.Body, in session: MetadataSession) -> MetadataMessage.Body? {
+        metrics.requests.increment()
+        switch request {
+        case .hello(let proofs):
+            guard !session.isOpener, session.shared.isEmpty else { return .refused(.outOfTurn) }
+            return welcome(proofs, in: session)
+        case .push(let bytes):
+            guard !session.shared.isEmpty else { return .refused(.outOfTurn) }
+            do throws(MetadataRefusal) {
+                return .taken(try take(bytes, from: session))
+            } catch {
+                refused(error, session.peer)
+                return .refused(error)
+            }
+        case .summary(let summary):
+            guard !session.shared.isEmpty else { return .refused(.outOfTurn) }
+            let missing = book.missing(in: summary, on: session.shared, except: session.peer)
+            return .records(missing.map(\.envelope.bytes))
+        case .welcome, .taken, .records, .refused:
+            return nil
+        }
+    }
+
+    private func welcome(_ proofs: [Bytes], in session: MetadataSession) -> MetadataMessage.Body? {
+        let peer = session.peer
+        let binding = session.stream.binding
+        guard !binding.isEmpty else { return nil }
+        var shared: [MetadataMessage.Shared] = []
+        for topic in topics {
+            let expected = topic.proof(of: .opener, opener: peer, answerer: swarm.localPeer, binding: binding)
+            guard let place = proofs.firstIndex(where: { expected.span.isEqualInConstantTime(to: $0.span) }) else {
+                continue
+            }
+            session.shared.insert(topic)
+            let proof = topic.proof(of: .answerer, opener: peer, answerer: swarm.localPeer, binding: binding)
+            shared.append(.init(place: UInt32(place), proof: proof))
+        }
+        guard !shared.isEmpty else {
+            refused(.noCommonTopic, peer)
+            return .refused(.noCommonTopic)
+        }
+        session.helloTimer = nil
+        loop.afterThis { [weak self] in self?.met(session) }
+        return .welcome(shared)
+    }
+
+    private func met(_ session: MetadataSession) {
+        guard !session.isOver else { return }
+        let before = neighbours.updateValue(session, forKey: session.peer)
+        if let before, before !== session { before.end() }
+        metrics.neighbours.record(Int64(neighbours.count))
+        onEvent?(.neighbour(session.peer, topics: session.shared))
+        session.tell(.push(own.envelope.bytes))
+        loop.spawn { [weak self] in await self?.compareAll(with: session) }
+    }
+
+    private func refused(_ refusal: MetadataRefusal, _ peer: PeerID) {
+        metrics.refused[refusal].increment()
+        onEvent?(.refused(peer, refusal))
+    }
+
+    // MARK: Records
+
+    /// Takes a signed record, and says what number is known now.
+    private func take(_ bytes: Bytes, from session: MetadataSession) throws(MetadataRefusal) -> UInt64 {
+        let record: SignedMetadata
+        do throws(MetadataError) {
+            record = try SignedMetadata(opening: bytes)
+        } catch {
+            throw .invalid
+        }
+        try book.take(record, at: wall)
+        metrics.records.record(Int64(book.count))
+        onEvent?(.record(record))
+        spread(record, except: session)
+        return record.metadata.sequence
+    }
+
+    /// Passes news on to a few neighbours, as far as the allowance reaches.
+    private func spread(_ record: SignedMetadata, except source: MetadataSession) {
+        let topics = book.topics(of: record.peer)
+        let others = neighbours.keys.sorted().filter { peer in
+            guard let session = neighbours[peer], session !== source, peer != record.peer else { return false }
+            return !session.shared.isDisjoint(with: topics)
+        }
+        let size = record.envelope.bytes.count + 16
+        for peer in others.shuffled(using: &random).prefix(configuration.fanOut) {
+            guard news.take(size, at: loop.now) else { return }
+            neighbours[peer]?.tell(.push(record.envelope.bytes))
+        }
+    }
+
+    /// Signs the own record anew and tells all neighbours.
+    private func push() {
+        own = Self.signed(&draft, by: swarm)
+        nextRefresh = loop.now + configuration.refreshing
+        for peer in neighbours.keys.sorted() { neighbours[peer]?.tell(.push(own.envelope.bytes)) }
+    }
+
+    /// Asks a new neighbour for everything that is missing, stretch by stretch around the circle.
+    private nonisolated(nonsending) func compareAll(with session: MetadataSession) async {
+        loop.preconditionCurrent()
+        var first: UInt64 = 0
+        while let (summary, learnt) = await compare(with: session, from: first) {
+            // An answer has a bound of its own, so a stretch is done when nothing more comes of it.
+            if learnt > 0 { continue }
+            guard summary.last >= first, summary.last < .max else { return }
+            first = summary.last + 1
+        }
+    }
+
+    /// Asks a neighbour what is missing in the stretch from `first` on. How much of it was news; `nil` where there is no
+    /// answer.
+    private nonisolated(nonsending) func compare(
+        with session: MetadataSession, from first: UInt64
+    ) async -> (MetadataSummary, learnt: Int)? {
+        loop.preconditionCurrent()
+        let summary = book.summary(from: first, on: session.shared)
+        let answer: MetadataMessage.Body
+        do throws(MetadataSessionError) {
+            answer = try await session.ask(.summary(summary), by: loop.now + configuration.timeout)
+        } catch {
+            return nil
+        }
+        guard case .records(let records) = answer else {
+            session.end()
+            return nil
+        }
+        var learnt = 0
+        for bytes in records {
+            do throws(MetadataRefusal) {
+                _ = try take(bytes, from: session)
+                learnt += 1
+            } catch {
+                // As new a one has come another way meanwhile, or it is this node's own: neither is anybody's fault.
+                if error != .notNewer, error != .own { refused(error, session.peer) }
+            }
+        }
+        return (summary, learnt)
+    }
+
+    private func upkeep() {
+        book.expire(at: wall)
+        if loop.now >= nextRefresh { push() }
+        let place = random.next()
+        if let peer = neighbours.keys.sorted().randomElement(using: &random), let session = neighbours[peer] {
+            loop.spawn { [weak self] in _ = await self?.compare(with: session, from: place) }
+        }
+        armUpkeep()
+    }
+
+    /// Not all at the same instant.
+    private func armUpkeep() {
+        let share = Int64.random(in: 900...1100, using: &random)
+        timer.arm(after: configuration.comparing * Int(share) / 1000)
+    }
+}
+
+/// What the metadata service counts.
+struct MetadataMetrics {
+    let requests: Counter
+    let refused: Labelled<MetadataRefusal, Counter>
+    let neighbours: Gauge
+    let records: Gauge
+
+    init(_ registry: MetricsRegistry) {
+        requests = registry.counter("martlet_metadata_requests", help: "Requests of other peers for metadata.")
+        refused = registry.counters(
+            "martlet_metadata_refused", help: "Records and requests that were refused.", by: MetadataRefusal.self)
+        neighbours = registry.gauge("martlet_metadata_neighbours", help: "Connected peers that share a topic.")
+        records = registry.gauge("martlet_metadata_records", help: "Peers of whom a record is known.")
+    }
+}
+
+extension MetadataRefusal: MetricLabels {
+    /// One label.
+    public static let names = ["reason"]
+
+    /// The label's value.
+    public var values: [String] {
+        let text =
+            switch self {
+            case .other: "other"
+            case .noCommonTopic: "no_common_topic"
+            case .outOfTurn: "out_of_turn"
+            case .invalid: "invalid"
+            case .notNewer: "not_newer"
+            case .expired: "expired"
+            case .fromTheFuture: "from_the_future"
+            case .own: "own"
+            case .full: "full"
+            case .tooMuch: "too_much"
+            }
+        return [text]
+    }
+}
