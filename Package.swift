@@ -133,6 +133,13 @@ let package = Package(
                 "MartletWire",
             ]),
 
+        tests(
+            "MartletMetadataTests",
+            needs: [
+                "MartletMetadata", "MartletSwarm", "MartletTransport", "MartletSimulator", "MartletIdentity",
+                "MartletCrypto", "MartletRuntime", "MartletWire", "CSeededRandom",
+            ]),
+
         room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
         tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
 

@@ -161,16 +161,13 @@ public final class MetadataService {
             let proofs = topics.map {
                 $0.proof(of: .opener, opener: swarm.localPeer, answerer: peer, binding: binding)
             }
-            let answer = try await session.ask(.hello(filled(proofs)), by: deadline)
-            guard case .welcome(let shared) = answer else { throw .protocolViolation }
-            session.shared = Set(
-                shared.compactMap { one in
-                    let place = Int(one.place)
-                    guard place < topics.count else { return nil }
-                    let expected = topics[place].proof(
-                        of: .answerer, opener: swarm.localPeer, answerer: peer, binding: binding)
-                    return expected.span.isEqualInConstantTime(to: one.proof.span) ? topics[place] : nil
-                })
+            let topics = topics
+            let own = swarm.localPeer
+            let answer = try await session.ask(.hello(filled(proofs)), by: deadline) { answer in
+                guard case .welcome(let shared) = answer else { return }
+                session.shared = Self.proven(shared, of: topics, opener: own, answerer: peer, binding)
+            }
+            guard case .welcome = answer else { throw .protocolViolation }
             guard !session.shared.isEmpty else { throw .refused(.noCommonTopic) }
         } catch {
             session.end()
@@ -179,6 +176,19 @@ public final class MetadataService {
         }
         met(session)
         return session.shared
+    }
+
+    /// Those of the opener's `topics` for which `shared` has the answerer's proof.
+    private static func proven(
+        _ shared: [MetadataMessage.Shared], of topics: [Topic], opener: PeerID, answerer: PeerID, _ binding: Bytes
+    ) -> Set<Topic> {
+        let proven = shared.compactMap { one -> Topic? in
+            let place = Int(one.place)
+            guard place < topics.count else { return nil }
+            let proof = topics[place].proof(of: .answerer, opener: opener, answerer: answerer, binding: binding)
+            return proof.span.isEqualInConstantTime(to: one.proof.span) ? topics[place] : nil
+        }
+        return Set(proven)
     }
 
     private func accept(_ stream: MartletTransport.Stream) {

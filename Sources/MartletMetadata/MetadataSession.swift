@@ -30,13 +30,13 @@ final class MetadataSession {
     private var nextID: UInt64 = 1
     private var outbox: [Bytes] = []
     private let hasOutput: Signal
-    private var allowance = Allowance(perSecond: 50, burst: 500)
+    private var allowance = Allowance(perSecond: 50, burst: 200)
     private(set) var isOver = false
     /// Ends it where no hello comes.
     var helloTimer: LoopTimer?
 
     /// How many messages may wait to be sent. Who reads so slowly is dropped.
-    static let maximumOutbox = 512
+    static let maximumOutbox = 1024
 
     init(_ stream: MartletTransport.Stream, isOpener: Bool, on loop: EventLoop) {
         self.stream = stream
@@ -100,9 +100,10 @@ final class MetadataSession {
         hasOutput.signal()
     }
 
-    /// Asks `body`, and waits for the answer until `deadline`.
+    /// Asks `body`, and waits for the answer until `deadline`. `taking` is given the answer before whatever comes behind
+    /// it is looked at.
     nonisolated(nonsending) func ask(
-        _ body: MetadataMessage.Body, by deadline: Instant
+        _ body: MetadataMessage.Body, by deadline: Instant, taking: @escaping (MetadataMessage.Body) -> Void = { _ in }
     ) async throws(MetadataSessionError) -> MetadataMessage.Body {
         guard !isOver else { throw .ended }
         let id = nextID
@@ -113,6 +114,7 @@ final class MetadataSession {
         timer.arm(at: deadline)
         defer { timer.cancel() }
         waiting[id] = { outcome in
+            if case .success(let answer) = outcome { taking(answer) }
             result = outcome
             answered.signal()
         }

@@ -1,0 +1,61 @@
+import MartletCrypto
+import MartletIdentity
+import MartletMetadata
+import MartletRuntime
+import MartletSwarm
+import MartletTransport
+import MartletWire
+
+/// A key that follows from `number`.
+func key(_ number: UInt8) -> PrivateKey {
+    let seed = Bytes([UInt8](repeating: number, count: 32))
+    guard let key = try? PrivateKey(ed25519Seed: seed.span) else { preconditionFailure("32 bytes are a seed") }
+    return key
+}
+
+func peer(_ number: UInt8) -> PeerID { PeerID(key(number).publicKey) }
+
+func address(_ text: String) -> Multiaddr {
+    guard let address = try? Multiaddr(parsing: text) else { preconditionFailure("no address: \(text)") }
+    return address
+}
+
+/// A node of a simulated world that has nothing but a swarm and the metadata service.
+final class Member {
+    let number: UInt8
+    let swarm: Swarm
+    let service: MetadataService
+    private(set) var events: [MetadataEvent] = []
+
+    init(
+        _ environment: any Environment, _ number: UInt8, topics: [String] = ["cooks"],
+        _ configuration: MetadataConfiguration = MetadataConfiguration()
+    ) throws {
+        self.number = number
+        var transports = TransportConfiguration()
+        transports.usesQUIC = number % 2 == 0
+        swarm = Swarm(
+            environment: environment, identity: key(number),
+            transports: transports.make(environment: environment, identity: key(number)))
+        var metadata = NodeMetadata(peer: peer(number), sequence: 0, time: environment.wallTime)
+        metadata.name = "node \(number)"
+        service = MetadataService(
+            swarm, topics: topics.map { Topic($0) }, saying: metadata, configuration: configuration)
+        service.onEvent = { [unowned(unsafe) self] in events.append($0) }
+        _ = try swarm.listen(on: address("/ip4/0.0.0.0/tcp/4001"))
+        if transports.usesQUIC { _ = try swarm.listen(on: address("/ip4/0.0.0.0/udp/4001/quic-v1")) }
+    }
+
+    /// Connects to `other`, by QUIC where both have it, and greets it.
+    nonisolated(nonsending) func meet(_ other: UInt8) async throws {
+        let usesQUIC = number % 2 == 0 && other % 2 == 0
+        let target = "/ip4/192.0.2.\(other)" + (usesQUIC ? "/udp/4001/quic-v1" : "/tcp/4001")
+        swarm.add(addresses: [address(target)], of: peer(other))
+        _ = try await swarm.connect(to: peer(other))
+        try await service.greet(peer(other))
+    }
+
+    var refusals: [MetadataRefusal] {
+        events.compactMap { if case .refused(_, let refusal) = $0 { refusal } else { nil } }
+    }
+}
