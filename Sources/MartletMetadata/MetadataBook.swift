@@ -23,20 +23,20 @@ public struct MetadataBook {
         var record: SignedMetadata
         var place: UInt64
         /// Which of `topics` the peer is on.
-        var topics: Set<Topic>
+        var topics: Set<TopicKey>
     }
 
     /// The bounds.
     public let limits: Limits
     /// The topics that this node is on.
-    public private(set) var topics: [Topic]
+    public private(set) var topics: [TopicKey]
     private let own: PeerID
     private var entries: [PeerID: Entry] = [:]
     /// All peers by their place on the circle.
     private var circle: [(place: UInt64, peer: PeerID)] = []
 
     /// An empty book of the node `own`, which is on `topics`.
-    public init(of own: PeerID, topics: [Topic], limits: Limits = Limits()) {
+    public init(of own: PeerID, topics: [TopicKey], limits: Limits = Limits()) {
         self.own = own
         self.topics = topics
         self.limits = limits
@@ -49,10 +49,10 @@ public struct MetadataBook {
     public func record(of peer: PeerID) -> SignedMetadata? { entries[peer]?.record }
 
     /// Which of this node's topics `peer` has said it is on.
-    public func topics(of peer: PeerID) -> Set<Topic> { entries[peer]?.topics ?? [] }
+    public func topics(of peer: PeerID) -> Set<TopicKey> { entries[peer]?.topics ?? [] }
 
     /// Everyone who is on one of `topics`, in the order of the circle.
-    public func peers(on topics: Set<Topic>) -> [PeerID] {
+    public func peers(on topics: Set<TopicKey>) -> [PeerID] {
         circle.lazy.map(\.peer).filter { !(entries[$0]?.topics.isDisjoint(with: topics) ?? true) }
     }
 
@@ -115,7 +115,7 @@ public struct MetadataBook {
     // MARK: Comparing
 
     /// What is known of those on `shared` topics from `first` on, as far around the circle as one summary goes.
-    public func summary(from first: UInt64, on shared: Set<Topic>) -> MetadataSummary {
+    public func summary(from first: UInt64, on shared: Set<TopicKey>) -> MetadataSummary {
         var summary = MetadataSummary(first: first, last: first &- 1, entries: [])
         let start = index(of: first)
         for offset in 0..<circle.count {
@@ -133,7 +133,7 @@ public struct MetadataBook {
     /// The records of those on `shared` topics that whoever made `summary` does not have, as many as one answer holds;
     /// the ones before the asker's own stretch is covered come first, so that the next round gets the rest.
     public func missing(
-        in summary: MetadataSummary, on shared: Set<Topic>, except asker: PeerID
+        in summary: MetadataSummary, on shared: Set<TopicKey>, except asker: PeerID
     ) -> [SignedMetadata] {
         let known = Dictionary(summary.entries.map { ($0.place, $0.sequence) }, uniquingKeysWith: max)
         var missing: [SignedMetadata] = []

@@ -77,7 +77,7 @@ extension NodeMetadata {
         case 5: version = try reader.string(maximum: MetadataLimits.versionSize)
         case 6:
             guard topicMarks.count < MetadataLimits.topics else { throw reader.error(.tooLarge) }
-            topicMarks.append(bytes.slice(try reader.range(maximum: Topic.markSize)))
+            topicMarks.append(bytes.slice(try reader.range(maximum: TopicKey.markSize)))
         case 10: type = try reader.enumeration() ?? .unknown
         case 11: nat = try reader.enumeration() ?? .unknown
         case 12:

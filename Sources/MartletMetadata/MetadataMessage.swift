@@ -99,7 +99,7 @@ public struct MetadataMessage: Hashable, Sendable {
             case 1: id = try reader.uint64()
             case 2:
                 body = .hello(
-                    try Self.list(reader.message(), of: bytes, each: Topic.markSize, atMost: MetadataLimits.topics))
+                    try Self.list(reader.message(), of: bytes, each: TopicKey.markSize, atMost: MetadataLimits.topics))
             case 3: body = .welcome(try Self.shared(reader.message(), of: bytes))
             case 4: body = .push(bytes.slice(try reader.range(maximum: MetadataLimits.size)))
             case 5: body = .taken(try reader.uint64())
@@ -142,7 +142,7 @@ public struct MetadataMessage: Hashable, Sendable {
             while let field = try inner.next() {
                 switch field.number {
                 case 1: one.place = try inner.uint32()
-                case 2: one.proof = bytes.slice(try inner.range(maximum: Topic.markSize))
+                case 2: one.proof = bytes.slice(try inner.range(maximum: TopicKey.markSize))
                 default: break
                 }
             }

@@ -31,7 +31,7 @@ public struct MetadataConfiguration: Sendable {
 /// What the metadata service has to say.
 public enum MetadataEvent: Hashable, Sendable {
     /// A peer that is connected has proven that it is on these topics.
-    case neighbour(PeerID, topics: Set<Topic>)
+    case neighbour(PeerID, topics: Set<TopicKey>)
     /// The conversation with a neighbour is over.
     case neighbourLost(PeerID)
     /// A record is new, or newer than the one before.
@@ -57,7 +57,7 @@ public final class MetadataService {
     /// What this node says of itself, as it was last signed.
     public private(set) var own: SignedMetadata
     /// The topics that it is on.
-    public let topics: [Topic]
+    public let topics: [TopicKey]
 
     private let swarm: Swarm
     private var draft: NodeMetadata
@@ -77,7 +77,7 @@ public final class MetadataService {
     /// Serves the protocol on `swarm` for a node on `topics` that says `metadata` of itself. The sequence number and the
     /// time are the service's own; `above` is the highest number that earlier records of this node had.
     public init(
-        _ swarm: Swarm, topics: [Topic], saying metadata: NodeMetadata, above: UInt64 = 0,
+        _ swarm: Swarm, topics: [TopicKey], saying metadata: NodeMetadata, above: UInt64 = 0,
         configuration: MetadataConfiguration = MetadataConfiguration(), metrics: MetricsRegistry = MetricsRegistry()
     ) {
         self.swarm = swarm
@@ -108,12 +108,12 @@ public final class MetadataService {
     }
 
     /// Those who are connected and have proven that they are on `topic`, in the order of their ids.
-    public func neighbours(on topic: Topic) -> [PeerID] {
+    public func neighbours(on topic: TopicKey) -> [PeerID] {
         neighbours.filter { $0.value.shared.contains(topic) }.map(\.key).sorted()
     }
 
     /// The topics that `peer`, which is connected, has proven to be on.
-    public func topics(of peer: PeerID) -> Set<Topic> { neighbours[peer]?.shared ?? [] }
+    public func topics(of peer: PeerID) -> Set<TopicKey> { neighbours[peer]?.shared ?? [] }
 
     /// Changes what this node says of itself. Neighbours are told soon.
     public func update(_ change: (inout NodeMetadata) -> Void) {
@@ -141,7 +141,7 @@ public final class MetadataService {
     /// Opens the conversation with `peer`, which must be connected. Throws where the two share no topic, and where the
     /// peer does not speak the protocol.
     @discardableResult
-    public nonisolated(nonsending) func greet(_ peer: PeerID) async throws(MetadataSessionError) -> Set<Topic> {
+    public nonisolated(nonsending) func greet(_ peer: PeerID) async throws(MetadataSessionError) -> Set<TopicKey> {
         if let session = neighbours[peer], !session.isOver { return session.shared }
         let deadline = loop.now + configuration.timeout
         let stream: MartletTransport.Stream
@@ -180,9 +180,9 @@ public final class MetadataService {
 
     /// Those of the opener's `topics` for which `shared` has the answerer's proof.
     private static func proven(
-        _ shared: [MetadataMessage.Shared], of topics: [Topic], opener: PeerID, answerer: PeerID, _ binding: Bytes
-    ) -> Set<Topic> {
-        let proven = shared.compactMap { one -> Topic? in
+        _ shared: [MetadataMessage.Shared], of topics: [TopicKey], opener: PeerID, answerer: PeerID, _ binding: Bytes
+    ) -> Set<TopicKey> {
+        let proven = shared.compactMap { one -> TopicKey? in
             let place = Int(one.place)
             guard place < topics.count else { return nil }
             let proof = topics[place].proof(of: .answerer, opener: opener, answerer: answerer, binding: binding)
@@ -226,7 +226,7 @@ public final class MetadataService {
     private func filled(_ proofs: [Bytes]) -> [Bytes] {
         var all = proofs
         while all.count % 8 != 0 || all.isEmpty {
-            all.append(Bytes((0..<Topic.markSize).map { _ in UInt8.random(in: 0...255, using: &random) }))
+            all.append(Bytes((0..<TopicKey.markSize).map { _ in UInt8.random(in: 0...255, using: &random) }))
         }
         return all
     }

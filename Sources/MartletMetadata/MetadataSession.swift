@@ -23,7 +23,7 @@ final class MetadataSession {
     let loop: EventLoop
     let isOpener: Bool
     /// The topics that both ends have proven to each other.
-    var shared: Set<Topic> = []
+    var shared: Set<TopicKey> = []
     /// Answers a request. `nil` ends the stream.
     var onRequest: ((MetadataMessage.Body) -> MetadataMessage.Body?)?
     private var waiting: [UInt64: (Result<MetadataMessage.Body, MetadataSessionError>) -> Void] = [:]

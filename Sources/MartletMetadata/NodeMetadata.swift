@@ -75,7 +75,7 @@ public struct NodeMetadata: Hashable, Sendable {
     public var name = ""
     /// The program that it runs.
     public var version = ""
-    /// What its topics are to those who know them: see `Topic.mark`.
+    /// What its topics are to those who know them: see `TopicKey.mark`.
     public var topicMarks: [Bytes] = []
     /// Where it listens.
     public var listenAddresses: [Multiaddr] = []

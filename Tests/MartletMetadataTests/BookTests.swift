@@ -9,10 +9,10 @@ import Testing
 @Suite("The book of records")
 struct BookTests {
     static let now = WallTime(nanoseconds: 1_767_225_600_000_000_000)
-    static let topic = Topic("cooks")
+    static let topic = TopicKey("cooks")
 
     static func record(
-        _ number: UInt8, _ sequence: UInt64 = 1, topics: [Topic] = [topic], after seconds: Int64 = 0
+        _ number: UInt8, _ sequence: UInt64 = 1, topics: [TopicKey] = [topic], after seconds: Int64 = 0
     ) -> SignedMetadata {
         var record = NodeMetadata(
             peer: peer(number), sequence: sequence,
@@ -23,7 +23,7 @@ struct BookTests {
 
     static func book(_ limits: MetadataBook.Limits = .init(), holding peers: ClosedRange<UInt8>? = nil) -> MetadataBook
     {
-        var book = MetadataBook(of: peer(0), topics: [topic, Topic("gardeners")], limits: limits)
+        var book = MetadataBook(of: peer(0), topics: [topic, TopicKey("gardeners")], limits: limits)
         if let peers {
             for number in peers { try? book.take(record(number), at: now) }
         }
@@ -48,7 +48,7 @@ struct BookTests {
         #expect(throws: MetadataRefusal.expired) { try book.take(Self.record(1, after: -7201), at: Self.now) }
         #expect(throws: MetadataRefusal.own) { try book.take(Self.record(0), at: Self.now) }
         #expect(throws: MetadataRefusal.noCommonTopic) {
-            try book.take(Self.record(1, topics: [Topic("others")]), at: Self.now)
+            try book.take(Self.record(1, topics: [TopicKey("others")]), at: Self.now)
         }
         #expect(book.count == 0)
     }
@@ -105,11 +105,11 @@ struct BookTests {
     @Test("nothing of another topic is passed on")
     func otherTopics() throws {
         var book = Self.book(holding: 1...3)
-        try book.take(Self.record(4, topics: [Topic("gardeners")]), at: Self.now)
+        try book.take(Self.record(4, topics: [TopicKey("gardeners")]), at: Self.now)
         let nothing = MetadataSummary(first: 0, last: .max, entries: [])
-        #expect(book.missing(in: nothing, on: [Topic("gardeners")], except: peer(9)).map(\.peer) == [peer(4)])
+        #expect(book.missing(in: nothing, on: [TopicKey("gardeners")], except: peer(9)).map(\.peer) == [peer(4)])
         #expect(book.missing(in: nothing, on: [Self.topic], except: peer(9)).count == 3)
-        #expect(book.summary(from: 0, on: [Topic("gardeners")]).entries.count == 1)
+        #expect(book.summary(from: 0, on: [TopicKey("gardeners")]).entries.count == 1)
     }
 
     @Test("an answer stays within its size")

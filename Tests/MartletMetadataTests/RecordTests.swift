@@ -11,7 +11,7 @@ struct RecordTests {
         var record = NodeMetadata(peer: peer(1), sequence: 7, time: WallTime(nanoseconds: 1_767_225_600_000_000_000))
         record.name = "kitchen"
         record.version = "martlet 0.1.0"
-        record.topicMarks = [Topic("cooks").mark(of: peer(1))]
+        record.topicMarks = [TopicKey("cooks").mark(of: peer(1))]
         record.listenAddresses = [address("/ip4/192.0.2.1/udp/4001/quic-v1")]
         record.observedAddresses = [address("/ip4/198.51.100.1/udp/4001/quic-v1")]
         record.privateAddresses = [address("/ip4/10.0.0.2/tcp/4001")]
@@ -116,18 +116,18 @@ struct RecordTests {
 struct TopicTests {
     @Test("a proof is one of this topic, role, pair and connection alone")
     func proofs() {
-        let topic = Topic("cooks")
+        let topic = TopicKey("cooks")
         let binding = Bytes([UInt8](repeating: 1, count: 32))
         let proof = topic.proof(of: .opener, opener: peer(1), answerer: peer(2), binding: binding)
         let others = [
-            Topic("cook").proof(of: .opener, opener: peer(1), answerer: peer(2), binding: binding),
+            TopicKey("cook").proof(of: .opener, opener: peer(1), answerer: peer(2), binding: binding),
             topic.proof(of: .answerer, opener: peer(1), answerer: peer(2), binding: binding),
             topic.proof(of: .opener, opener: peer(2), answerer: peer(1), binding: binding),
             topic.proof(of: .opener, opener: peer(1), answerer: peer(3), binding: binding),
             topic.proof(of: .opener, opener: peer(1), answerer: peer(2), binding: Bytes([2])),
             topic.mark(of: peer(1)),
         ]
-        #expect(proof.count == Topic.markSize)
+        #expect(proof.count == TopicKey.markSize)
         #expect(!others.contains(proof))
         #expect(Set(others).count == others.count)
         #expect(topic.proof(of: .opener, opener: peer(1), answerer: peer(2), binding: binding) == proof)
@@ -135,8 +135,8 @@ struct TopicTests {
 
     @Test("the marks of two peers on one topic have nothing in common")
     func marks() {
-        #expect(Topic("cooks").mark(of: peer(1)) != Topic("cooks").mark(of: peer(2)))
-        #expect(Topic("cooks").mark(of: peer(1)) == Topic("cooks").mark(of: peer(1)))
+        #expect(TopicKey("cooks").mark(of: peer(1)) != TopicKey("cooks").mark(of: peer(2)))
+        #expect(TopicKey("cooks").mark(of: peer(1)) == TopicKey("cooks").mark(of: peer(1)))
     }
 }
 

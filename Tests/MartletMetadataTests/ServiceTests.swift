@@ -42,8 +42,8 @@ struct ServiceTests {
         let other = try #require(members()[listener])
         #expect(one.service.book.record(of: peer(listener))?.metadata.name == "node \(listener)")
         #expect(other.service.book.record(of: peer(dialer))?.metadata.name == "node \(dialer)")
-        #expect(one.service.neighbours(on: Topic("cooks")) == [peer(listener)])
-        #expect(other.service.neighbours(on: Topic("cooks")) == [peer(dialer)])
+        #expect(one.service.neighbours(on: TopicKey("cooks")) == [peer(listener)])
+        #expect(other.service.neighbours(on: TopicKey("cooks")) == [peer(dialer)])
         #expect(one.refusals.isEmpty && other.refusals.isEmpty)
     }
 
@@ -66,8 +66,8 @@ struct ServiceTests {
             if member.number == 1 { try await member.meet(2) }
         }
         try world.run(for: .seconds(1))
-        #expect(members()[1]?.service.topics(of: peer(2)) == [Topic("b"), Topic("c")])
-        #expect(members()[2]?.service.topics(of: peer(1)) == [Topic("b"), Topic("c")])
+        #expect(members()[1]?.service.topics(of: peer(2)) == [TopicKey("b"), TopicKey("c")])
+        #expect(members()[2]?.service.topics(of: peer(1)) == [TopicKey("b"), TopicKey("c")])
     }
 
     @Test("in a chain everyone comes to know everyone, from neighbours alone")
@@ -99,7 +99,7 @@ struct ServiceTests {
 
     @Test("a hello that was recorded on one connection is refused on another")
     func replay() throws {
-        let proof = Topic("cooks").proof(
+        let proof = TopicKey("cooks").proof(
             of: .opener, opener: peer(1), answerer: peer(2), binding: Bytes([UInt8](repeating: 7, count: 32)))
         let answer = try Self.answer(to: [.hello([proof])])
         #expect(answer == [.refused(.noCommonTopic)])

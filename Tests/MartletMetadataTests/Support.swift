@@ -40,8 +40,8 @@ final class Member {
         var metadata = NodeMetadata(peer: peer(number), sequence: 0, time: environment.wallTime)
         metadata.name = "node \(number)"
         service = MetadataService(
-            swarm, topics: topics.map { Topic($0) }, saying: metadata, configuration: configuration)
-        service.onEvent = { [unowned(unsafe) self] in events.append($0) }
+            swarm, topics: topics.map { TopicKey($0) }, saying: metadata, configuration: configuration)
+        service.onEvent = { [weak self] in self?.events.append($0) }
         _ = try swarm.listen(on: address("/ip4/0.0.0.0/tcp/4001"))
         if transports.usesQUIC { _ = try swarm.listen(on: address("/ip4/0.0.0.0/udp/4001/quic-v1")) }
     }

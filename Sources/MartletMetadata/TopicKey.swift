@@ -6,7 +6,7 @@ public import MartletWire
 ///
 /// The name never leaves the node. What does are codes of HMAC-SHA-256 under a key that only those can derive who know
 /// the name. Names are no passwords: who guesses one can check the guess, as everyone can in the DHT.
-public struct Topic: Hashable, Sendable {
+public struct TopicKey: Hashable, Sendable {
     /// Who of the two ends of a connection makes a proof. A proof of one end is none from the other.
     public enum Role: UInt8, Hashable, Sendable {
         /// The end that opened the stream.
@@ -54,7 +54,7 @@ public struct Topic: Hashable, Sendable {
     }
 
     /// Whether both have the same name.
-    public static func == (left: Topic, right: Topic) -> Bool { left.name == right.name }
+    public static func == (left: TopicKey, right: TopicKey) -> Bool { left.name == right.name }
 
     /// Feeds the name.
     public func hash(into hasher: inout Hasher) { hasher.combine(name) }
