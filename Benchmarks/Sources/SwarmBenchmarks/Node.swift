@@ -38,8 +38,7 @@ final class Node: @unchecked Sendable {
 
     /// Listens on a free port of loopback, over `transport`.
     func listen(_ transport: String) async throws -> Multiaddr {
-        let address = try Multiaddr(
-            parsing: transport == "quic" ? "/ip4/127.0.0.1/udp/0/quic-v1" : "/ip4/127.0.0.1/tcp/0")
+        let address = try Multiaddr(parsing: loopback(transport))
         return try await run { try $0.listen(on: address) }
     }
 
@@ -48,6 +47,11 @@ final class Node: @unchecked Sendable {
         try await run { $0.shutDown() }
         await environment.shutdown()
     }
+}
+
+/// A free port of loopback, over `transport`.
+func loopback(_ transport: String) -> String {
+    transport == "quic" ? "/ip4/127.0.0.1/udp/0/quic-v1" : "/ip4/127.0.0.1/tcp/0"
 }
 
 /// A swarm with an identity of its own that accepts as many connections as one likes.
