@@ -91,8 +91,8 @@ private func beOthers() async throws {
             if let target {
                 _ = try await other.connect(to: target)
             } else {
-                print("\(try other.listen(on: place))/p2p/\(other.localPeer)")
-                fflush(stdout)
+                let address = "\(try other.listen(on: place))/p2p/\(other.localPeer)\n"
+                FileHandle.standardOutput.write(Data(address.utf8))
             }
         }
         try await swarm.loop.sleep(until: .never)
