@@ -27,10 +27,9 @@ private func measureIdling(over transport: String) async throws {
         let base = resident()
         let others = try Others(transport, direction == "inbound" ? "\(address)/p2p/\(peer)" : "-")
         if direction == "outbound" {
-            for _ in 0..<peers {
-                let other = try Multiaddr(parsing: try others.line())
-                _ = try await node.run { try await $0.connect(to: other) }
-            }
+            // It answers nobody before it has made them all.
+            let addresses = try (0..<peers).map { _ in try Multiaddr(parsing: try others.line()) }
+            for address in addresses { _ = try await node.run { try await $0.connect(to: address) } }
         }
         // All are there, and have said what they are.
         let clock = ContinuousClock()
