@@ -39,6 +39,7 @@ let package = Package(
                 "BenchmarkHarness", "CYardsticks", .product(name: "Martlet", package: "martlet"),
                 .product(name: "MartletMainline", package: "martlet"),
                 .product(name: "MartletSimulator", package: "martlet"),
+                .product(name: "MartletStore", package: "martlet"),
             ],
             swiftSettings: house,
             // Valgrind 3.19 gives up on the debug information that this compiler writes.

@@ -5,6 +5,6 @@ struct Main {
     static func main() {
         runBenchmarks(
             wireBenchmarks + cryptoBenchmarks + identityBenchmarks + runtimeBenchmarks + simulatorBenchmarks
-                + mainlineBenchmarks)
+                + mainlineBenchmarks + storeBenchmarks)
     }
 }

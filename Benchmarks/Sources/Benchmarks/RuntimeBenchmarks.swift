@@ -29,11 +29,12 @@ final class Bench: @unchecked Sendable {
     let environment: SystemEnvironment
     private let finished = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
-    init() throws {
+    init(directory: String = ".") throws {
         final class Silence: LogSink {
             func write(_ record: LogRecord) {}
         }
         environment = try SystemEnvironment(
+            directory: directory,
             log: Logger(subsystem: "bench", sink: Silence(), levels: LogLevels(.critical)), watchdogLimit: nil)
         sem_init(finished, 0, 0)
     }
