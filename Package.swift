@@ -147,7 +147,7 @@ let package = Package(
             "Martlet",
             needs: [
                 "MartletMesh", "MartletMainline", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime",
-                "MartletTransport", "MartletSwarm",
+                "MartletTransport", "MartletSwarm", "MartletMetadata",
             ]),
 
         tests("MartletTests", needs: ["Martlet", "MartletSimulator", "CSeededRandom"]),

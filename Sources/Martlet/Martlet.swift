@@ -2,6 +2,7 @@
 @_exported public import MartletIdentity
 @_exported public import MartletMainline
 @_exported public import MartletMesh
+@_exported public import MartletMetadata
 @_exported public import MartletRuntime
 @_exported public import MartletSwarm
 @_exported public import MartletTransport

@@ -16,7 +16,8 @@ struct FuzzTarget: Sendable {
     }
 
     static let all: [FuzzTarget] =
-        wireTargets + keyTargets + noiseTargets + identityTargets + streamTargets + meshTargets + mainlineTargets
+        wireTargets + keyTargets + noiseTargets + identityTargets + metadataTargets + streamTargets + meshTargets
+        + mainlineTargets
 
     static let chosen: FuzzTarget = {
         let name = getenv("FUZZ_TARGET").map { String(cString: $0) } ?? ""
