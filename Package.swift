@@ -174,7 +174,10 @@ let package = Package(
 
         tests(
             "SimulationTests",
-            needs: ["MartletSimulator", "MainlineWorlds", "MartletRuntime", "MartletWire", "CSeededRandom"]),
+            needs: [
+                "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletSimulator",
+                "MainlineWorlds", "MartletRuntime", "MartletWire", "CSeededRandom",
+            ]),
 
         .executableTarget(
             name: "TransportTest", dependencies: ["Martlet"], path: "interop/transport",

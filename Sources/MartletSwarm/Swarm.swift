@@ -91,6 +91,7 @@ public final class Swarm {
         duplicates = DuplicateRule(local: localPeer)
         negotiations = NegotiationQueue(on: environment.loop, timeout: limits.negotiationTimeout)
         negotiations.onLate = { [weak self] peer in self?.count(.negotiationTimeout, peer) }
+        for transport in transports { transport.memory = memory }
         serveOwnProtocols()
     }
 
@@ -102,6 +103,7 @@ public final class Swarm {
 
     /// Adds a transport, behind those that are there.
     public func add(_ transport: any Transport) {
+        transport.memory = memory
         transports.append(transport)
     }
 

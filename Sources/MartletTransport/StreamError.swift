@@ -2,7 +2,7 @@
 public enum StreamError: Error, Hashable, Sendable {
     /// The other side has broken off its direction, or the whole stream, with `code`.
     case reset(code: UInt64)
-    /// The other side does not want what this one writes, and said so with `code`.
+    /// The other side does not want what this one writes, and said so with `code`, which is not known over QUIC: 0.
     case stopped(code: UInt64)
     /// This side has ended or reset the direction.
     case closed

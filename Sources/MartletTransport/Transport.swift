@@ -8,6 +8,10 @@ public protocol Transport: AnyObject {
     /// Its name, as it stands in `ConnectionNature.transport`.
     var name: String { get }
 
+    /// What its connections draw from, from the next one on, before anyone else sets `Connection.memory`. A transport
+    /// that holds nothing of a stranger's without bounds can do without.
+    var memory: MemoryBudget? { get set }
+
     /// Whether `dial` can do anything with `address`.
     func canDial(_ address: Multiaddr) -> Bool
 
@@ -24,6 +28,14 @@ public protocol Transport: AnyObject {
 
     /// Accepts connections at `address`, whose port may be 0 for any.
     func listen(on address: Multiaddr, _ inbound: Inbound) throws(TransportError) -> TransportListener
+}
+
+extension Transport {
+    /// None.
+    public var memory: MemoryBudget? {
+        get { nil }
+        set {}
+    }
 }
 
 /// Takes what comes to a listener.

@@ -1,10 +1,12 @@
 #pragma once
 
 // ngtcp2, and what Swift cannot import of it: macros, versioned functions and socket addresses. Names begin with `cq_`.
+#include <malloc.h>
 #include <netinet/in.h>
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
+#include <stdlib.h>
 #include <string.h>
 #include "tls.h"
 
@@ -28,20 +30,60 @@ static inline void cq_transport_params_default(ngtcp2_transport_params *params) 
     ngtcp2_transport_params_default(params);
 }
 
+// The memory that one connection has, counted.
+typedef struct cq_memory {
+    ngtcp2_mem functions;
+    // How many bytes it holds.
+    size_t used;
+} cq_memory;
+
+static inline void *cq_counted(void *start, void *memory) {
+    if (start) ((cq_memory *)memory)->used += malloc_usable_size(start);
+    return start;
+}
+
+static inline void cq_counted_free(void *start, void *memory) {
+    if (start) ((cq_memory *)memory)->used -= malloc_usable_size(start);
+    free(start);
+}
+
+static inline void *cq_counted_malloc(size_t size, void *memory) { return cq_counted(malloc(size), memory); }
+
+static inline void *cq_counted_calloc(size_t count, size_t size, void *memory) {
+    return cq_counted(calloc(count, size), memory);
+}
+
+static inline void *cq_counted_realloc(void *start, size_t size, void *memory) {
+    size_t before = start ? malloc_usable_size(start) : 0;
+    void *moved = realloc(start, size);
+    if (moved) ((cq_memory *)memory)->used -= before;
+    return cq_counted(moved, memory);
+}
+
+static inline void cq_memory_init(cq_memory *memory) {
+    memory->functions.user_data = memory;
+    memory->functions.malloc = cq_counted_malloc;
+    memory->functions.free = cq_counted_free;
+    memory->functions.calloc = cq_counted_calloc;
+    memory->functions.realloc = cq_counted_realloc;
+    memory->used = 0;
+}
+
 static inline int cq_client_new(
     ngtcp2_conn **connection, const ngtcp2_cid *destination, const ngtcp2_cid *source, const ngtcp2_path *path,
     const ngtcp2_callbacks *callbacks, const ngtcp2_settings *settings, const ngtcp2_transport_params *params,
-    void *user_data) {
+    const cq_memory *memory, void *user_data) {
     return ngtcp2_conn_client_new(
-        connection, destination, source, path, NGTCP2_PROTO_VER_V1, callbacks, settings, params, NULL, user_data);
+        connection, destination, source, path, NGTCP2_PROTO_VER_V1, callbacks, settings, params, &memory->functions,
+        user_data);
 }
 
 static inline int cq_server_new(
     ngtcp2_conn **connection, const ngtcp2_cid *destination, const ngtcp2_cid *source, const ngtcp2_path *path,
     uint32_t version, const ngtcp2_callbacks *callbacks, const ngtcp2_settings *settings,
-    const ngtcp2_transport_params *params, void *user_data) {
+    const ngtcp2_transport_params *params, const cq_memory *memory, void *user_data) {
     return ngtcp2_conn_server_new(
-        connection, destination, source, path, version, callbacks, settings, params, NULL, user_data);
+        connection, destination, source, path, version, callbacks, settings, params, &memory->functions, user_data);
 }
 
 static inline int cq_read(

@@ -4,13 +4,16 @@ internal import MartletWire
 /// Where packets are written, one behind the other, and sent together where they go the same way and are as long, so
 /// that the kernel cuts them apart.
 final class PacketBatch {
-    /// The largest packet that is written.
-    static let packetSize = 1500
+    /// The largest packet that is written where nothing is known of the way.
+    static let packetSize = 1452
+    /// The largest packet that is written to another process of this host, where no line sets a bound: four of them are
+    /// what the kernel takes in one call, and the work for each packet is spread over as many bytes.
+    static let largestPacket = 16_240
     /// The kernel takes at most 64 KiB in one call.
     private static let sendSize = 65_000
 
     private let socket: UDPSocket
-    private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536 + packetSize, alignment: 64)
+    private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536 + largestPacket, alignment: 64)
     private let segments: Int
     private var start = 0
     private var end = 0
@@ -44,7 +47,7 @@ final class PacketBatch {
     /// Whether the socket takes nothing at the moment. Then nothing must be added.
     var isBlocked: Bool { !waiting.isEmpty }
 
-    /// Where the next packet is to be written: room for `packetSize` bytes.
+    /// Where the next packet is to be written: room for `largestPacket` bytes.
     var room: UnsafeMutablePointer<UInt8> {
         (memory.baseAddress! + end).assumingMemoryBound(to: UInt8.self)
     }
@@ -64,7 +67,7 @@ final class PacketBatch {
         count += 1
         // A shorter packet can only be the last.
         if size < segment || count == segments || end - start + segment > Self.sendSize
-            || end + Self.packetSize > memory.count
+            || end + Self.largestPacket > memory.count
         {
             send()
         }

@@ -97,7 +97,7 @@ extension ngtcp2_callbacks {
         }
         acked_stream_data_offset = { _, _, offset, count, user, pointer in
             guard let stream = stream(pointer) else { return 0 }
-            session(user).connection?.acknowledged(stream, upTo: offset + count)
+            session(user).connection?.acknowledged(stream, upTo: offset + count, count)
             return 0
         }
         stream_close = { core, _, id, _, user, pointer in

@@ -18,6 +18,9 @@ final class QUICConnection: Connection {
     private var arrivals: [StreamLink] = []
     private var gainedStreams = false
     private var counts = ConnectionStatistics()
+    /// How many bytes of streams went out, and how many of them the other side has.
+    var bytesSent: UInt64 { counts.bytesSent }
+    private(set) var bytesAcknowledged: UInt64 = 0
     /// How many bytes streams may be ahead of their readers together, and how many the other side may still use that
     /// streams which are over have left behind.
     private var window: Int
@@ -34,6 +37,7 @@ final class QUICConnection: Connection {
             localAddress: .quic(session.localAddress), remoteAddress: .quic(session.remoteAddress),
             nature: ConnectionNature(
                 direction: session.handshake.role == .client ? .outbound : .inbound, transport: "quic-v1"))
+        memory = session.budget
     }
 
     // MARK: Using it
@@ -127,7 +131,7 @@ final class QUICConnection: Connection {
         let credit = stream.paid(count)
         guard credit > 0, let core = session.core else { return }
         var more = 0
-        if !stream.isInputClosed,
+        if !stream.isInputClosed, !session.isMemoryExhausted,
             stream.outgrowsWindow(at: loop.now, roundTripTime: session.roundTripTime ?? .zero)
         {
             let limits = session.endpoint.limits
@@ -160,7 +164,8 @@ final class QUICConnection: Connection {
         // A quarter of the first window: the rest carries on while the credit is on its way.
         let step = session.endpoint.limits.streamWindow.lowerBound / 4
         let link = StreamLink(connection: self, id: UInt64(id), isOutbound: isOutbound, creditStep: step)
-        let stream = QUICStream(id: id, link: link, window: session.endpoint.limits.streamWindow.lowerBound)
+        let stream = QUICStream(
+            id: id, link: link, window: session.endpoint.limits.streamWindow.lowerBound, memory: memory)
         link.attachment = stream
         streams[id] = stream
         ngtcp2_conn_set_stream_user_data(session.core, id, Unmanaged.passUnretained(stream).toOpaque())
@@ -185,8 +190,9 @@ final class QUICConnection: Connection {
         }
     }
 
-    /// The other side has everything of `stream` before `offset`.
-    func acknowledged(_ stream: QUICStream, upTo offset: UInt64) {
+    /// The other side has everything of `stream` before `offset`, `count` bytes of which are new.
+    func acknowledged(_ stream: QUICStream, upTo offset: UInt64, _ count: UInt64) {
+        bytesAcknowledged += count
         stream.acknowledge(upTo: offset)
     }
 
@@ -196,7 +202,8 @@ final class QUICConnection: Connection {
         stopInput(of: stream)
     }
 
-    /// The other side wants no more on `stream`. ngtcp2 resets this direction by itself, and keeps the code to itself.
+    /// The other side wants no more on `stream`. ngtcp2 resets this direction by itself, and no release of it up to 1.18
+    /// tells the code that came with STOP_SENDING: the writer sees 0 in its place.
     func wasStopped(_ stream: QUICStream) {
         stream.link.deliverStop(code: 0)
         stream.dropOutput()

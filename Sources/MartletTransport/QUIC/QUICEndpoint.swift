@@ -15,6 +15,8 @@ final class QUICEndpoint {
     let credentials: TLSCredentials
     let limits: QUICLimits
     var statistics = QUICStatistics()
+    /// What connections draw from, from the next one on.
+    var memory: MemoryBudget?
     /// Takes connections that others dial; without it there are none.
     var inbound: Inbound?
     /// Room for the addresses of a packet that came in, and of one that goes out.
@@ -79,6 +81,10 @@ final class QUICEndpoint {
         guard statistics.connections < limits.connections else {
             throw .network(NetworkError(.exhausted, "connect", remote))
         }
+        guard memory?.isExhausted != true else {
+            statistics[.memory] += 1
+            throw .network(NetworkError(.exhausted, "connect", remote))
+        }
         let done = Signal(on: loop)
         var result: Result<QUICConnection, TransportError>?
         let session = try begin(remote, expecting: peer) {
@@ -109,13 +115,13 @@ final class QUICEndpoint {
         // The first id of the other side is a guess of ours, long enough that nobody else makes it.
         var destination = ConnectionID(using: &random).cid
         var source = makeID(for: session).cid
-        var settings = settings()
+        var settings = settings(for: remote)
         var params = params()
         inPath.set(local: session.localAddress, remote: remote)
         var core: OpaquePointer?
         let result = cq_client_new(
             &core, &destination, &source, inPath.path, callbacks, &settings, &params,
-            Unmanaged.passUnretained(session).toOpaque())
+            session.memory, Unmanaged.passUnretained(session).toOpaque())
         guard result == 0, let core else {
             forget(session)
             throw .network(NetworkError(.exhausted, "connect", remote))
@@ -126,7 +132,7 @@ final class QUICEndpoint {
         return session
     }
 
-    func settings() -> ngtcp2_settings {
+    func settings(for remote: SocketAddress) -> ngtcp2_settings {
         var settings = ngtcp2_settings()
         cq_settings_default(&settings)
         settings.initial_ts = loop.now.nanoseconds
@@ -134,6 +140,14 @@ final class QUICEndpoint {
         // The windows grow by our own rule: see `QUICConnection.pay`.
         settings.max_window = 0
         settings.max_stream_window = 0
+        if remote.ip.isLoopback {
+            // There is nothing to probe; see `LargePackets`.
+            settings.no_pmtud = 1
+            settings.no_tx_udp_payload_size_shaping = 1
+            settings.max_tx_udp_payload_size = PacketBatch.largestPacket
+        } else {
+            settings.max_tx_udp_payload_size = PacketBatch.packetSize
+        }
         settings.rand_ctx.native_handle = Unmanaged.passUnretained(self).toOpaque()
         return settings
     }

@@ -24,6 +24,9 @@ public struct QUICLimits: Hashable, Sendable {
     public var streamWindow = 256 << 10...16 << 20
     /// The same for all streams of a connection together.
     public var connectionWindow = 1 << 20...24 << 20
+    /// How many bytes QUIC may hold for a connection where the node's memory is used up, beside what its own packets in
+    /// flight take. One that holds more is closed.
+    public var memoryWhenExhausted = 128 << 10
     /// How many answers a second strangers get who have no connection: Version Negotiation, Retry, refusals and
     /// stateless resets together.
     public var strayAnswersPerSecond = 1_000
@@ -36,6 +39,8 @@ public struct QUICLimits: Hashable, Sendable {
 public enum QUICRefusal: Int, CaseIterable, Hashable, Sendable {
     /// Too many connections.
     case connections
+    /// No memory for one more connection, or for all that the other side of one made it hold.
+    case memory
     /// Too many unfinished connections.
     case halfOpen
     /// Too many unfinished connections from that address.

@@ -40,6 +40,13 @@ final class QUICSession {
     let countedAs: IPAddress?
     /// The peer that was dialled, where that matters.
     private let expected: PeerID?
+    /// Where ngtcp2 has its memory from.
+    let memory = UnsafeMutablePointer<cq_memory>.allocate(capacity: 1)
+    /// What its memory is drawn from, and how much of it is.
+    let budget: MemoryBudget?
+    private var drawn = 0
+    /// About how much TLS holds for a connection, which GnuTLS allocates by itself.
+    private static let memoryOfTLS = 16 << 10
     /// ngtcp2's connection, as long as it is not over.
     private(set) var core: OpaquePointer?
     private(set) var connection: QUICConnection?
@@ -55,6 +62,8 @@ final class QUICSession {
     var resetTokens: [ResetToken] = []
     /// Whether it waits for its turn to write.
     var isWaiting = false
+    /// Whether packets may be large.
+    var largePackets: LargePackets
     private var packets = 0
     private var outcome: Outcome?
     private var timer: LoopTimer!
@@ -75,7 +84,11 @@ final class QUICSession {
         expected = expecting
         localAddress = local
         remoteAddress = remote
+        largePackets = remote.ip.isLoopback ? .notYet : .never
         number = endpoint.nextNumber()
+        budget = endpoint.memory
+        memory.initialize(to: cq_memory())
+        cq_memory_init(memory)
         handshake = TLSHandshake(
             role, credentials: endpoint.credentials, protocols: ["libp2p"], at: endpoint.environment.wallTime.seconds
         ) { expecting == nil || PeerID($0) == expecting }
@@ -85,12 +98,15 @@ final class QUICSession {
 
     deinit {
         if let core { ngtcp2_conn_del(core) }
+        memory.deallocate()
+        budget?.draw(-drawn)
     }
 
     /// Takes over ngtcp2's connection, made with this session as its user's data.
     func adopt(_ core: OpaquePointer) {
         self.core = core
         handshake.attach(to: core)
+        drawMemory()
     }
 
     /// The time from a packet to its acknowledgement.
@@ -118,6 +134,8 @@ final class QUICSession {
         }
         isInside = false
         settle(result)
+        drawMemory()
+        if isMemoryExhausted, holdsTooMuch { giveUp() }
     }
 
     /// Acts on what ngtcp2 returned, and tells what it has said meanwhile.
@@ -180,6 +198,34 @@ final class QUICSession {
             _ = endpoint.send(farewell.packet.span, to: farewell.destination, from: farewell.source)
         }
         phase = .closing(farewell)
+    }
+
+    // MARK: Memory
+
+    /// Whether the node's memory is used up.
+    var isMemoryExhausted: Bool { budget?.isExhausted ?? false }
+
+    /// Brings what is drawn up to date.
+    func drawMemory() {
+        let held = core == nil ? 0 : memory.pointee.used + Self.memoryOfTLS
+        budget?.draw(held - drawn)
+        drawn = held
+    }
+
+    /// Whether more is held than a connection may have where memory is used up: what came in out of order.
+    private var holdsTooMuch: Bool {
+        guard let core, memory.pointee.used > endpoint.limits.memoryWhenExhausted else { return false }
+        var info = ngtcp2_conn_info()
+        cq_info(core, &info)
+        // What is kept of a packet in flight is a fifth of it, where it is full.
+        return memory.pointee.used - Int(info.bytes_in_flight) / 4 > endpoint.limits.memoryWhenExhausted
+    }
+
+    private func giveUp() {
+        endpoint.statistics[.memory] += 1
+        var error = ngtcp2_ccerr()
+        ngtcp2_ccerr_set_transport_error(&error, UInt64(NGTCP2_INTERNAL_ERROR), nil, 0)
+        sayFarewell(&error, .network(.exhausted), .network(NetworkError(.exhausted, "receive", remoteAddress)))
     }
 
     // MARK: Time and output
@@ -322,6 +368,7 @@ final class QUICSession {
         phase = .over
         ngtcp2_conn_del(core)
         core = nil
+        drawMemory()
         endpoint.ended(self, wasHandshaking: wasHandshaking)
         if let pto {
             timer.arm(after: .nanoseconds(Int64(clamping: 3 &* min(pto, 10_000_000_000))))

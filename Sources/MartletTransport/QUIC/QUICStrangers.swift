@@ -37,6 +37,10 @@ extension QUICEndpoint {
             refuse(.connections)
             return sendRefusal(datagram, initial, UInt64(NGTCP2_CONNECTION_REFUSED))
         }
+        guard memory?.isExhausted != true else {
+            refuse(.memory)
+            return sendRefusal(datagram, initial, UInt64(NGTCP2_CONNECTION_REFUSED))
+        }
         guard statistics.halfOpen < limits.halfOpen else { return refuse(.halfOpen) }
         let source = datagram.source
         let counted = source.ip.isV4 ? source.ip : source.ip.prefix(64)
@@ -70,7 +74,7 @@ extension QUICEndpoint {
             case .failure(let error): inbound.failed(.quic(remote), error)
             }
         }
-        var settings = settings()
+        var settings = settings(for: remote)
         var params = params()
         params.original_dcid = original ?? initial.dcid
         params.original_dcid_present = 1
@@ -89,7 +93,7 @@ extension QUICEndpoint {
         var destination = initial.scid
         let result = cq_server_new(
             &core, &destination, &source, inPath.path, initial.version, callbacks, &settings, &params,
-            Unmanaged.passUnretained(session).toOpaque())
+            session.memory, Unmanaged.passUnretained(session).toOpaque())
         guard result == 0, let core else {
             refuse(.connections)
             return forget(session)

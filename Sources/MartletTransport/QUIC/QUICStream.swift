@@ -8,7 +8,7 @@ final class QUICStream {
     /// How much output is taken from the writer at a time.
     private static let pieceSize = 64 << 10
     /// How much output there should be before a packet is written, so that it is full.
-    private static let enough = 4 << 10
+    private static let enough = PacketBatch.largestPacket
     /// How many pieces go into one packet at most.
     static let maximumParts = 16
 
@@ -43,12 +43,22 @@ final class QUICStream {
     /// When the reader began with the present window's worth of bytes, and how many it has consumed since.
     private var roundStart: Instant
     private var consumed = 0
+    /// What the pieces are drawn from, and how much they are.
+    private let memory: MemoryBudget?
+    private var drawn = 0 {
+        didSet { memory?.draw(drawn - oldValue) }
+    }
 
-    init(id: Int64, link: StreamLink, window: Int) {
+    init(id: Int64, link: StreamLink, window: Int, memory: MemoryBudget?) {
         self.id = id
         self.link = link
         self.window = window
+        self.memory = memory
         roundStart = link.loop.now
+    }
+
+    deinit {
+        memory?.draw(-drawn)
     }
 
     // MARK: Output
@@ -66,6 +76,7 @@ final class QUICStream {
             if bytes.count > 0 {
                 pieces.append(bytes)
                 unsent += bytes.count
+                drawn += bytes.count
             }
             if rest.count == 0 {
                 hasMore = false
@@ -119,6 +130,7 @@ final class QUICStream {
         guard offset > acknowledged else { return }
         var rest = Int(offset - acknowledged)
         acknowledged = offset
+        drawn -= min(rest, drawn)
         while rest > 0, head < pieces.count {
             let step = min(rest, pieces[head].count - headOffset)
             headOffset += step

@@ -16,6 +16,11 @@ public final class QUICTransport: Transport {
     private let hostKey: PrivateKey
     private let credentials: TLSCredentials
     private let limits: QUICLimits
+    /// What connections draw from, from the next one on: what QUIC and TLS hold for them, handshakes included, and the
+    /// buffers of their streams. Where it is used up, no connection is begun.
+    public var memory: MemoryBudget? {
+        didSet { for endpoint in endpoints { endpoint.memory = memory } }
+    }
     private(set) var endpoints: [QUICEndpoint] = []
     private var watch: InterfaceWatch?
     private var isClosed = false
@@ -110,6 +115,7 @@ public final class QUICTransport: Transport {
             let endpoint = QUICEndpoint(
                 Demultiplexer(try environment.bindUDP(address, options: UDPOptions())), environment: environment,
                 hostKey: hostKey, credentials: credentials, limits: limits)
+            endpoint.memory = memory
             endpoints.append(endpoint)
             return endpoint
         } catch { throw .network(error) }

@@ -7,7 +7,7 @@ extension QUICSession {
     func write(to batch: PacketBatch) {
         guard let core else { return }
         let now = endpoint.loop.now.nanoseconds
-        let size = min(ngtcp2_conn_get_max_tx_udp_payload_size(core), PacketBatch.packetSize)
+        let size = packetSize(core, at: endpoint.loop.now)
         var budget = max(ngtcp2_conn_get_send_quantum(core) / max(size, 1), 1)
         var ecn: UInt8 = 0
         connection?.retryBlocked()
@@ -30,6 +30,16 @@ extension QUICSession {
         // The first packets may go out as they come (RFC 9002 §7.7): pacing them would delay the handshake.
         if hasUsedFirstBurst { ngtcp2_conn_update_pkt_tx_time(core, now) }
         armTimer()
+        drawMemory()
+    }
+
+    /// How large the next packet may be.
+    private func packetSize(_ core: OpaquePointer, at now: Instant) -> Int {
+        guard let connection, remoteAddress.ip.isLoopback else { return PacketBatch.packetSize }
+        let patience = Duration.nanoseconds(Int64(clamping: ngtcp2_conn_get_pto(core))) * 3
+        let isLarge = largePackets.allow(
+            sent: connection.bytesSent, acknowledged: connection.bytesAcknowledged, at: now, patience: patience)
+        return isLarge ? PacketBatch.largestPacket : PacketBatch.packetSize
     }
 
     /// Writes one packet, with the bytes of as many streams as fit. Says its size, or 0 where there is nothing to send
@@ -70,5 +80,44 @@ extension QUICSession {
         _ core: OpaquePointer, to target: UnsafeMutablePointer<UInt8>, _ size: Int, _ ecn: inout UInt8, _ now: UInt64
     ) -> Int {
         cq_write(core, endpoint.outPath.path, &ecn, target, size, nil, 0, -1, nil, 0, now)
+    }
+}
+
+/// How large the packets of a session are that stays within this host.
+///
+/// No line bounds them there, so nothing is probed; but what stands between the two may not take them all the same. They
+/// begin when much is sent, and end for good where the other side acknowledges nothing of them.
+enum LargePackets {
+    /// Not on a way that leaves the host, or not after they were tried in vain.
+    case never
+    /// Little has been sent so far.
+    case notYet
+    /// Since when they are sent, and how many bytes of streams had been sent before.
+    case tried(since: Instant, after: UInt64)
+    /// The other side has acknowledged some.
+    case proven
+
+    /// How many bytes of streams are sent in small ones first.
+    static let beginning: UInt64 = 128 << 10
+
+    /// Takes note of how many bytes of streams were sent and acknowledged until `now`, where an answer takes `patience` at
+    /// most, and says whether packets may be large.
+    mutating func allow(sent: UInt64, acknowledged: UInt64, at now: Instant, patience: Duration) -> Bool {
+        switch self {
+        case .never: return false
+        case .proven: return true
+        case .notYet:
+            guard sent >= Self.beginning else { return false }
+            self = .tried(since: now, after: sent)
+            return true
+        case .tried(let since, let before):
+            if acknowledged > before {
+                self = .proven
+                return true
+            }
+            guard now - since > patience else { return true }
+            self = .never
+            return false
+        }
     }
 }

@@ -24,6 +24,14 @@ private let processIsReady: Void = {
     }
 }()
 
+/// Keeps what hosts sent.
+final class Recorder: WorldWatcher {
+    let name = "recorder"
+    private(set) var sent: [(packet: Packet, host: String)] = []
+    func sent(_ packet: Packet, by host: Host) { sent.append((packet, host.name)) }
+    func count(from host: String) -> Int { sent.count { $0.host == host } }
+}
+
 /// A host of a simulated world that speaks QUIC, and answers every stream with what it says.
 final class QUICHost {
     static let port: UInt16 = 4001
@@ -33,6 +41,8 @@ final class QUICHost {
     var limits = QUICLimits()
     /// What it shows in place of its own credentials.
     var forged: TLSCredentials?
+    /// What its connections draw from.
+    var memory: MemoryBudget?
     var admit: (Multiaddr) -> Bool = { _ in true }
     private(set) var transport: QUICTransport!
     private(set) var environment: SimulatedEnvironment!
@@ -70,6 +80,7 @@ final class QUICHost {
             transport = QUICTransport(
                 environment: environment, hostKey: key, certificateKey: .ed25519, limits: limits)
         }
+        transport.memory = memory
         guard listens else { return }
         let inbound = Inbound(
             admit: admit, failed: { [weak self] in self?.failures.append($1) },

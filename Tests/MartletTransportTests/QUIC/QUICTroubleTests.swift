@@ -8,14 +8,6 @@ import MartletWire
 import TestSupport
 import Testing
 
-/// Keeps what hosts sent.
-private final class Recorder: WorldWatcher {
-    let name = "recorder"
-    var sent: [(packet: Packet, host: String)] = []
-    func sent(_ packet: Packet, by host: Host) { sent.append((packet, host.name)) }
-    func count(from host: String) -> Int { sent.count { $0.host == host } }
-}
-
 @Suite("QUIC in trouble")
 struct QUICTroubleTests {
     @Test("another peer than the one that was dialled is refused before a stream is handed out")

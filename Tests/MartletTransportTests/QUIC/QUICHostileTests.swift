@@ -1,0 +1,191 @@
+import MartletCrypto
+import MartletIdentity
+import MartletRuntime
+import MartletSimulator
+@testable import MartletTLS
+@testable import MartletTransport
+import MartletWire
+import TestSupport
+import Testing
+
+@Suite("Hostile QUIC peers")
+struct QUICHostileTests {
+    /// A host that Alice's peers are compared with: she asks Bob each second, and counts the answers.
+    private func ask(_ bob: QUICHost, by alice: QUICHost, _ times: Int, _ answered: @escaping () -> Void) {
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            for _ in 0..<times {
+                let start = alice.environment.loop.now
+                let answer = try await connection.ask([1])
+                #expect(answer == [1])
+                #expect(alice.environment.loop.now - start < .seconds(1))
+                answered()
+                try await alice.environment.loop.sleep(for: .seconds(1))
+            }
+        }
+    }
+
+    /// First packets of `count` dialers, as they would send them to `bob`.
+    private func firstPackets(_ count: Int, to bob: Multiaddr) throws -> [Bytes] {
+        let world = World(seed: 50)
+        let recorder = Recorder()
+        world.add(recorder)
+        let dialer = QUICHost(world, "dialer", IPAddress(192, 0, 2, 1))
+        dialer.start(listens: false) { dialer in
+            for _ in 0..<count {
+                dialer.environment.loop.spawn {
+                    _ = try? await dialer.transport.dial(
+                        bob, expecting: nil, deadline: dialer.environment.loop.now + .milliseconds(100))
+                }
+            }
+        }
+        try world.run(for: .milliseconds(50))
+        return recorder.sent.map(\.packet.payload)
+    }
+
+    @Test("dialers by the hundred who say no more must prove their addresses, get little, and leave nothing behind")
+    func floodFromEverywhere() throws {
+        let world = World(seed: 51)
+        let recorder = Recorder()
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 3))
+        let budget = MemoryBudget(limit: 1 << 30)
+        bob.memory = budget
+        bob.start()
+        let packets = try firstPackets(400, to: bob.address)
+        #expect(packets.count == 400)
+        for (number, packet) in packets.enumerated() {
+            let host = world.host("h\(number)", IPAddress(10, 0, UInt8(number >> 7), UInt8(number & 127)))
+            host.start { environment in
+                let socket = try environment.bindUDP(SocketAddress(.anyV4, port: 9), options: UDPOptions())
+                _ = socket.send(packet.span, to: bob.address.socketAddress!)
+                try await environment.loop.sleep(until: .never)
+            }
+        }
+        world.add(recorder)
+        var answers = 0
+        ask(bob, by: alice, 20) { answers += 1 }
+        try world.run(for: .seconds(3))
+        let statistics = bob.transport.statistics
+        #expect(statistics.halfOpen == bob.limits.halfOpenBeforeRetry)
+        #expect(statistics[.addressNotProven] >= 400 - bob.limits.halfOpenBeforeRetry)
+        #expect(budget.peak < (bob.limits.halfOpenBeforeRetry + 2) * 96 << 10)
+        try world.run(for: .seconds(20))
+        // The anti-amplification limit of RFC 9000 §8.1, for each of them.
+        var balance: [IPAddress: Int] = [:]
+        for (packet, host) in recorder.sent {
+            if host == "bob" { balance[packet.destination.ip, default: 0] -= packet.payload.count }
+            if host.hasPrefix("h") { balance[packet.source.ip, default: 0] += 3 * packet.payload.count }
+        }
+        balance[alice.host.address] = nil
+        #expect(balance.count == 400)
+        #expect(balance.values.allSatisfy { $0 >= 0 })
+        #expect(answers == 20)
+        #expect(bob.transport.statistics.halfOpen == 0)
+        #expect(bob.transport.statistics[.handshake] == bob.limits.halfOpenBeforeRetry)
+        #expect(bob.endpoint.sessions.count == 1)
+    }
+
+    @Test("a certificate that is whole, but in which the named host did not sign the key, is refused on both sides")
+    func forgedIdentity() throws {
+        let world = World(seed: 52)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 3))
+        mallory.forged = try forgery(by: mallory.key, of: bob.key.publicKey)
+        bob.start()
+        mallory.start { mallory in _ = try await mallory.dial(bob) }
+        var refusal: TransportError?
+        alice.start { refusal = await $0.refusal(of: mallory, expecting: bob.peer) }
+        try world.run(within: .seconds(5)) { refusal != nil }
+        try world.run(for: .seconds(1))
+        let reason = "\(TLSError.certificate(.hostSignature))"
+        #expect(refusal == .handshake(reason))
+        #expect(bob.failures == [.handshake(reason)])
+        #expect(bob.transport.statistics[.handshake] == 1)
+        #expect(bob.accepted.isEmpty && mallory.accepted.isEmpty)
+    }
+
+    /// A certificate of `key` with `victim`'s host key in its place, signed anew by the certificate's own key.
+    private func forgery(by key: PrivateKey, of victim: PublicKey) throws -> TLSCredentials {
+        var generator = SeededGenerator(seed: 5)
+        let own = PrivateKey.ed25519(using: &generator)
+        let made = Certificate.make(
+            hostKey: key, certificateKey: own, notBefore: 0, notAfter: 1 << 35, using: &generator)
+        var der = Array(made.der)
+        let wanted = Array(key.publicKey.data)
+        let position = (0...der.count - wanted.count).first { der[$0..<$0 + wanted.count].elementsEqual(wanted) }!
+        der.replaceSubrange(position..<position + wanted.count, with: Array(victim.data))
+        // SEQUENCE { what is signed: SEQUENCE, algorithm, BIT STRING }, both lengths in two bytes.
+        #expect(der[1] == 0x82 && der[4] == 0x30 && der[5] == 0x82)
+        let signed = Bytes(Array(der[4..<8 + Int(der[6]) << 8 + Int(der[7])]))
+        let signature = own.sign(signed)
+        der.replaceSubrange(der.count - signature.count..<der.count, with: Array(signature))
+        return TLSCredentials(certificate: try Certificate(der: Bytes(der)), key: own)
+    }
+
+    @Test("one who opens streams without end and grants no window has as many as are allowed, and bounded memory")
+    func streamsWithoutWindow() throws {
+        let world = World(seed: 53)
+        let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 3))
+        let budget = MemoryBudget(limit: 8 << 20)
+        bob.memory = budget
+        bob.start()
+        // Mallory reads nothing, so that Bob's answers stay with him.
+        mallory.limits.streamWindow = 1...1
+        mallory.limits.connectionWindow = 1...1
+        var opened = 0
+        mallory.start { mallory in
+            let connection = try await mallory.dial(bob)
+            while true {
+                let stream: Stream
+                do throws(ConnectionError) {
+                    stream = try await connection.openStream(by: mallory.environment.loop.now + .seconds(1))
+                } catch {
+                    guard error == .timedOut else { return }
+                    continue
+                }
+                opened += 1
+                mallory.environment.loop.spawn {
+                    while (try? await stream.write(Bytes(pattern(64 << 10)))) != nil {}
+                }
+            }
+        }
+        var answers = 0
+        ask(bob, by: alice, 20) { answers += 1 }
+        try world.run(for: .seconds(25))
+        #expect(answers == 20)
+        #expect(opened >= bob.limits.streams)
+        #expect(bob.accepted.allSatisfy { $0.statistics.openStreams <= bob.limits.streams })
+        // Each stream that goes over the edge is reset with what arrived of it.
+        #expect(budget.peak < budget.limit + bob.limits.connectionWindow.lowerBound)
+    }
+
+    @Test("pings without end are answered at most one by one, and keep nobody waiting")
+    func pings() throws {
+        let world = World(seed: 54)
+        let recorder = Recorder()
+        world.add(recorder)
+        let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 3))
+        let budget = MemoryBudget(limit: 1 << 30)
+        bob.memory = budget
+        bob.start()
+        mallory.limits.keepAlive = .milliseconds(1)
+        mallory.start { mallory in _ = try await mallory.dial(bob) }
+        var answers = 0
+        ask(bob, by: alice, 10) { answers += 1 }
+        try world.run(for: .seconds(2))
+        let before = budget.used
+        try world.run(for: .seconds(10))
+        #expect(answers == 10)
+        let pings = recorder.count(from: "mallory")
+        #expect(pings > 2000)
+        #expect(recorder.count(from: "bob") < pings + 200)
+        #expect(budget.used < before + 16 << 10)
+        #expect(bob.ends.isEmpty)
+    }
+}
