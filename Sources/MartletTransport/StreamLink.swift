@@ -186,9 +186,13 @@ public final class StreamLink: @unchecked Sendable {
 
     // MARK: Bookkeeping
 
-    /// Reports credit from now on when there are `step` bytes of it: half of a window that has grown.
+    /// Reports credit from now on when there are `step` bytes of it, and what there is already where that is as much.
     public func setCreditStep(_ step: Int) {
-        state.withLock { $0.creditStep = step }
+        let wakes = state.withLock { state in
+            state.creditStep = step
+            return state.freed >= step && state.wake()
+        }
+        if wakes { wake() }
     }
 
     /// The muxer has nothing more to do with the stream. It hears nothing from it any more; what was delivered can

@@ -47,11 +47,11 @@ private final class QUICPlay: WorldWatcher, @unchecked Sendable {
         alice = world.host("alice", IPAddress(192, 0, 2, 1))
         bob = world.host("bob", IPAddress(192, 0, 2, 2))
         world.add(self)
-        bob.start { [unowned(unsafe) self] in try open($0) }
-        alice.start { [unowned(unsafe) self] in try open($0) }
+        bob.start { [self] in try open($0) }
+        alice.start { [self] in try open($0) }
         for number in 0..<4 {
             world.host("mallory\(number)", IPAddress(192, 0, 2, UInt8(10 + number))).start {
-                [unowned(unsafe) self] environment in
+                [self] environment in
                 sockets.append(
                     try environment.bindUDP(SocketAddress(.anyV4, port: 4001), options: UDPOptions()))
                 try await environment.loop.sleep(until: .never)
@@ -83,7 +83,7 @@ private final class QUICPlay: WorldWatcher, @unchecked Sendable {
     }
 
     private func connect() {
-        alice.start { [unowned(unsafe) self] environment in
+        alice.start { [self] environment in
             connection = try await transports[1].dial(
                 try Multiaddr(parsing: "/ip4/192.0.2.2/udp/4001/quic-v1"), expecting: nil,
                 deadline: environment.loop.now + .seconds(5))
@@ -124,7 +124,7 @@ private final class QUICPlay: WorldWatcher, @unchecked Sendable {
         guard inputs % 64 == 0 else { return }
         expect(connection?.closeReason == nil, "strangers do not end a connection")
         let before = answers
-        alice.start { [unowned(unsafe) self] environment in
+        alice.start { [self] environment in
             guard let stream = try connection?.openStream() else { return }
             try await stream.write([7])
             stream.closeWrite()

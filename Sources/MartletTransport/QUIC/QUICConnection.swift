@@ -25,6 +25,8 @@ final class QUICConnection: Connection {
     /// streams which are over have left behind.
     private var window: Int
     private var excess = 0
+    /// How much credit a stream may keep back, so that all together never keep back what the other side needs to go on.
+    private var creditShare = Int.max
     /// With what code it is closed when everything is sent.
     private var closing: UInt64?
     private var closeTimer: LoopTimer?
@@ -139,8 +141,9 @@ final class QUICConnection: Connection {
                 limits.streamWindow.upperBound - stream.window, limits.connectionWindow.upperBound - window)
             more = max(min(stream.window, room), 0)
             stream.grow(by: more)
-            stream.link.setCreditStep(stream.window / 4)
             window += more
+            stream.link.setCreditStep(creditStep(of: stream))
+            shareCredit()
         }
         let withheld = min(excess, credit)
         excess -= withheld
@@ -154,6 +157,19 @@ final class QUICConnection: Connection {
     private func shrink(_ stream: QUICStream) {
         window -= stream.growth
         excess += stream.growth
+        shareCredit()
+    }
+
+    /// From how much on the credit of `stream` is reported. The rest of its window carries on while that is on its way.
+    private func creditStep(of stream: QUICStream) -> Int { min(stream.window / 4, creditShare) }
+
+    /// Sees to it that the streams keep back a quarter of the connection's window at most.
+    private func shareCredit() {
+        let fair = window / (4 * max(streams.count, 1))
+        // Half of what is fair now, so that it changes only with every doubling.
+        guard fair < creditShare || fair > 4 * creditShare else { return }
+        creditShare = max(fair / 2, 1)
+        for stream in streams.values.sorted(by: { $0.id < $1.id }) { stream.link.setCreditStep(creditStep(of: stream)) }
     }
 
     // MARK: From ngtcp2
@@ -161,13 +177,13 @@ final class QUICConnection: Connection {
     /// Takes note of a stream, opened by this side or the other.
     @discardableResult
     private func add(_ id: Int64, isOutbound: Bool) -> QUICStream {
-        // A quarter of the first window: the rest carries on while the credit is on its way.
-        let step = session.endpoint.limits.streamWindow.lowerBound / 4
+        let step = min(session.endpoint.limits.streamWindow.lowerBound / 4, creditShare)
         let link = StreamLink(connection: self, id: UInt64(id), isOutbound: isOutbound, creditStep: step)
         let stream = QUICStream(
             id: id, link: link, window: session.endpoint.limits.streamWindow.lowerBound, memory: memory)
         link.attachment = stream
         streams[id] = stream
+        shareCredit()
         ngtcp2_conn_set_stream_user_data(session.core, id, Unmanaged.passUnretained(stream).toOpaque())
         return stream
     }

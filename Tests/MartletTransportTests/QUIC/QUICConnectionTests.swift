@@ -102,6 +102,40 @@ struct QUICConnectionTests {
         #expect(bob.accepted[0].statistics.streamsAccepted == 1000)
     }
 
+    @Test("many streams that each read little, but do read, never keep the connection's window to themselves")
+    func smallReaders() throws {
+        let world = World(seed: 11)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        bob.start()
+        let count = 100
+        // Less than a stream's own step, and together more than the connection's window.
+        let size = bob.limits.streamWindow.lowerBound / 5
+        #expect(count * size > bob.limits.connectionWindow.lowerBound)
+        var answered = 0
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            for _ in 0..<count {
+                let stream = try connection.openStream()
+                alice.environment.loop.spawn {
+                    do {
+                        let piece = Bytes(pattern(size / 8))
+                        for _ in 0..<8 {
+                            try await stream.write(piece)
+                            let answer = try await stream.read(exactly: piece.count)
+                            #expect(answer == piece)
+                        }
+                        answered += 1
+                        // It stays open.
+                        _ = try await stream.read()
+                    } catch { Issue.record(error) }
+                }
+            }
+        }
+        try world.run(within: .seconds(10)) { answered == count }
+        #expect(bob.accepted[0].statistics.openStreams == count)
+    }
+
     @Test("a bulk stream does not starve a small one, and a reader that does not read stops only its own stream")
     func fairness() throws {
         let world = World(seed: 4)
