@@ -37,8 +37,8 @@ public final class StreamLink: @unchecked Sendable {
     static let lowWaterMark = 128 << 10
     /// How much unread may pin the slabs it came in. A reader that is slower than that gets copies.
     private static let unreadSlices = 128 << 10
-    /// How much may be unread where the node's memory is used up.
-    private static let unreadWhenExhausted = 4 << 10
+    /// How much may be unread, and how much queued for the muxer, where the node's memory is used up.
+    static let unreadWhenExhausted = 4 << 10
 
     /// A new stream of `connection`. The reader's credit is reported when there are `creditStep` bytes of it.
     public init(connection: Connection, id: UInt64, isOutbound: Bool, creditStep: Int) {
@@ -78,7 +78,7 @@ public final class StreamLink: @unchecked Sendable {
         let (reader, wakes) = state.withLock { state -> (StreamState.Waiter?, Bool) in
             guard case .open = state.input else { return (nil, false) }
             append(&state.incoming)
-            isTooMuch = state.incoming.count > Self.unreadWhenExhausted && state.incoming.memory?.isExhausted ?? false
+            isTooMuch = state.incoming.count > Self.unreadWhenExhausted && state.isShortOfMemory
             guard let reader = state.reader else { return (nil, false) }
             guard state.incoming.count >= state.needed else { return (nil, state.prepay()) }
             state.reader = nil

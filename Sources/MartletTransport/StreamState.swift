@@ -65,6 +65,9 @@ struct StreamState: ~Copyable {
     var writeTimeout: Duration?
     var isWakePlanned = false
 
+    /// Whether the node's memory is used up.
+    var isShortOfMemory: Bool { incoming.memory?.isExhausted ?? false }
+
     /// Whether the loop has to be woken for what is wished. It is asked once until the loop has looked.
     mutating func wake(for wish: Wishes = []) -> Bool {
         wishes.formUnion(wish)

@@ -97,7 +97,7 @@ extension StreamLink {
             }
             if framed { state.outgoing.append(length: bytes.count) }
             state.outgoing.append(bytes, mayPin: true)
-            let hasRoom = state.outgoing.count < Self.highWaterMark
+            let hasRoom = state.outgoing.count < (state.isShortOfMemory ? Self.unreadWhenExhausted : Self.highWaterMark)
             guard !state.outgoing.isEmpty, !state.isAnnounced else { return (hasRoom, false) }
             state.isAnnounced = true
             return (hasRoom, state.wake(for: .output))
@@ -109,7 +109,8 @@ extension StreamLink {
         await withTaskCancellationHandler {
             await withUnsafeContinuation { waiter in
                 let isWaiting = state.withLock { state in
-                    guard state.writer == nil, state.outgoing.count > Self.lowWaterMark else { return false }
+                    let mark = state.isShortOfMemory ? Self.unreadWhenExhausted : Self.lowWaterMark
+                    guard state.writer == nil, state.outgoing.count > mark else { return false }
                     guard !state.writeIsLate, !state.writeIsCancelled else { return false }
                     state.writer = waiter
                     return true
