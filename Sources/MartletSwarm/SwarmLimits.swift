@@ -52,10 +52,9 @@ public struct SwarmLimits: Hashable, Sendable {
     public var streamsPerProtocolAndPeer = 256
     /// New streams of one peer.
     ///
-    /// One core answers about 60,000 small requests a second when it plays both sides, each on a stream of its own, and
-    /// one busy peer may have all of that. More than a third above it is a flood: opening a stream costs its opener a
-    /// fraction of what it costs here, and the loop of a node is everyone's. The burst is what comes at once behind a
-    /// pause of a fifth of a second.
+    /// One busy peer may ask 60,000 small requests a second, each on a stream of its own: what one connection is meant to
+    /// carry on one core. A third above that is a flood: opening a stream costs its opener a fraction of what it costs
+    /// here, and the loop of a node is everyone's. The burst is what comes at once behind a pause of a fifth of a second.
     public var streamRate = Rate(burst: 16_384, perSecond: 80_000)
     /// Streams of one peer that end before a protocol is agreed on: reset at once, silent, for something unknown here.
     ///

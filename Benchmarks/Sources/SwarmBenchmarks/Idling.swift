@@ -4,50 +4,51 @@ import Martlet
 
 /// How much memory connections hold on which nothing happens. The other sides of all of them are in another process.
 let idlingMeasurements =
-    ["tcp", "quic"].map { transport in
-        Measurement(
-            name: "idle-\(transport)", meaning: "memory of 1,000 idle connections over \(transport), a process a side"
-        ) { _ in
-            try await measureIdling(over: transport)
+    ["tcp", "quic"].flatMap { transport in
+        ["inbound", "outbound"].map { direction in
+            Measurement(
+                name: "idle-\(transport)-\(direction)",
+                meaning: "memory of 1,000 idle \(direction) connections over \(transport), a process a side"
+            ) { _ in
+                try await measureIdling(over: transport, direction)
+            }
         }
     } + [
-        Measurement(name: "idle-others", meaning: "the other process of the two before") { _ in try await beOthers() }
+        Measurement(name: "idle-others", meaning: "the other process of those before") { _ in try await beOthers() }
     ]
 
 /// How many peers are connected.
 private let peers = 1000
 
-private func measureIdling(over transport: String) async throws {
+private func measureIdling(over transport: String, _ direction: String) async throws {
     raiseFileLimit()
-    for direction in ["inbound", "outbound"] {
-        let node = try await Node("node", identifies: true)
-        let address = try await node.listen(transport)
-        let peer = try await node.run { $0.localPeer }
-        // What the first connection makes for all is not counted as one's.
-        let base = resident()
-        let others = try Others(transport, direction == "inbound" ? "\(address)/p2p/\(peer)" : "-")
-        if direction == "outbound" {
-            // It answers nobody before it has made them all.
-            let addresses = try (0..<peers).map { _ in try Multiaddr(parsing: try others.line()) }
-            for address in addresses { _ = try await node.run { try await $0.connect(to: address) } }
-        }
-        // All are there, and have said what they are.
-        let clock = ContinuousClock()
-        let limit = clock.now + .seconds(60)
-        while try await node.run({ swarm in
-            swarm.connectedPeers.count { swarm.info(of: $0) != nil }
-        }) < peers {
-            guard clock.now < limit else { throw Failure(description: "not all came") }
-            try await clock.sleep(for: .milliseconds(50))
-        }
-        try await clock.sleep(for: .seconds(2))
-        let now = resident()
-        print(
-            "\(transport), \(peers) \(direction) connections: \((now - base) / peers) KiB for each "
-                + "(\(base) KiB before, \(now) KiB in all)")
-        others.end()
-        try await node.stop()
+    let node = try await Node("node", identifies: true)
+    let address = try await node.listen(transport)
+    let peer = try await node.run { $0.localPeer }
+    // What the first connection makes for all is not counted as one's.
+    let base = resident()
+    let others = try Others(transport, direction == "inbound" ? "\(address)/p2p/\(peer)" : "-")
+    if direction == "outbound" {
+        // It answers nobody before it has made them all.
+        let addresses = try (0..<peers).map { _ in try Multiaddr(parsing: try others.line()) }
+        for address in addresses { _ = try await node.run { try await $0.connect(to: address) } }
     }
+    // All are there, and have said what they are.
+    let clock = ContinuousClock()
+    let limit = clock.now + .seconds(60)
+    while try await node.run({ swarm in
+        swarm.connectedPeers.count { swarm.info(of: $0) != nil }
+    }) < peers {
+        guard clock.now < limit else { throw Failure(description: "not all came") }
+        try await clock.sleep(for: .milliseconds(50))
+    }
+    try await clock.sleep(for: .seconds(2))
+    let now = resident()
+    print(
+        "\(transport), \(peers) \(direction) connections: \((now - base) / peers) KiB for each "
+            + "(\(base) KiB before, \(now) KiB in all)")
+    others.end()
+    try await node.stop()
 }
 
 /// The process that is the other side.
