@@ -7,13 +7,15 @@ public import MartletTransport
 public struct TransportConfiguration: Sendable {
     /// Whether QUIC is used.
     public var usesQUIC = true
-    /// Whether TCP is used, with Noise and Yamux.
+    /// Whether TCP is used, with Yamux.
     public var usesTCP = true
+    /// What may secure TCP connections, best first.
+    public var security: [SecurityProtocol] = [.noise, .tls]
     /// The bounds of QUIC.
     public var quic = QUICLimits()
     /// The bounds of the upgrade of TCP connections.
     public var upgrade = UpgradeLimits()
-    /// The kind of QUIC's certificates. Ed25519 in a simulated world, since ECDSA signatures vary in length.
+    /// The kind of the certificates of QUIC and TLS. Ed25519 in a simulated world, since ECDSA signatures vary in length.
     public var certificateKey = TLSCredentials.CertificateKey.ecdsaP256
 
     /// QUIC and TCP, with the default bounds.
@@ -28,7 +30,9 @@ public struct TransportConfiguration: Sendable {
                     environment: environment, hostKey: identity, certificateKey: certificateKey, limits: quic))
         }
         if usesTCP {
-            let upgrader = Upgrader(environment: environment, identity: identity, limits: upgrade)
+            let upgrader = Upgrader(
+                environment: environment, identity: identity, security: security, certificateKey: certificateKey,
+                limits: upgrade)
             transports.append(TCPTransport(environment: environment, upgrader: upgrader))
         }
         return transports

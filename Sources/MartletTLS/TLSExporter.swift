@@ -16,3 +16,9 @@ extension TLSHandshake {
         return failed ? nil : secret
     }
 }
+
+extension TLSSession {
+    /// `count` bytes that both ends of this session can derive, by `label`, and nobody else. `nil` before the handshake
+    /// has ended.
+    public func exported(_ label: String, count: Int) -> Bytes? { handshake.exported(label, count: count) }
+}

@@ -17,7 +17,7 @@ public final class TLSSession {
     public private(set) var isEstablished = false
     /// Whether the peer has said that it sends no more.
     public private(set) var isFinished = false
-    private let handshake: TLSHandshake
+    let handshake: TLSHandshake
     private var input = TLSInput()
     private var output = Writer()
 

@@ -31,12 +31,14 @@ public final class StreamLink: @unchecked Sendable {
     private var readTimer: LoopTimer?
     private var writeTimer: LoopTimer?
     private var detached: (() -> Void)?
+    private var isReaderCallPlanned = false
 
     /// How much may be queued for the muxer before a writer has to wait, and how far that must fall for it to go on.
     static let highWaterMark = 256 << 10
     static let lowWaterMark = 128 << 10
-    /// How much unread may pin the slabs it came in. A reader that is slower than that gets copies.
-    private static let unreadSlices = 128 << 10
+    /// How many unread pieces of the size of the next one may pin the slabs they came in. A reader that is further
+    /// behind gets copies.
+    private static let unreadSlices = 8
     /// How much may be unread, and how much queued for the muxer, where the node's memory is used up.
     static let unreadWhenExhausted = 4 << 10
 
@@ -65,7 +67,7 @@ public final class StreamLink: @unchecked Sendable {
     /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
     /// is large and the reader keeps up. Where the node's memory is used up, a stream whose reader is behind is reset.
     public func deliver(_ bytes: Bytes) {
-        deliver { $0.append(bytes, mayPin: $0.count < Self.unreadSlices) }
+        deliver { $0.append(bytes, mayPin: $0.count < Self.unreadSlices * bytes.count) }
     }
 
     /// Hands a copy of `bytes` to the reader.
@@ -75,19 +77,32 @@ public final class StreamLink: @unchecked Sendable {
 
     private func deliver(_ append: (inout ChunkQueue) -> Void) {
         var isTooMuch = false
-        let (reader, wakes) = state.withLock { state -> (StreamState.Waiter?, Bool) in
-            guard case .open = state.input else { return (nil, false) }
+        let (hasEnough, wakes) = state.withLock { state -> (Bool, Bool) in
+            guard case .open = state.input else { return (false, false) }
             append(&state.incoming)
             isTooMuch = state.incoming.count > Self.unreadWhenExhausted && state.isShortOfMemory
-            guard let reader = state.reader else { return (nil, false) }
-            guard state.incoming.count >= state.needed else { return (nil, state.prepay()) }
-            state.reader = nil
-            return (reader, false)
+            guard state.reader != nil else { return (false, false) }
+            guard state.incoming.count >= state.needed else { return (false, state.prepay()) }
+            return (true, false)
         }
         if wakes { wake() }
-        reader?.resume()
+        if hasEnough { callReaderLater() }
         if isTooMuch { reset(code: 0, as: .outOfMemory) }
         onReadable?()
+    }
+
+    /// Lets the reader go on when the loop has done what it is about: by then more may have come, and waking a thread
+    /// costs as much as opening and parsing many kilobytes.
+    private func callReaderLater() {
+        guard !isReaderCallPlanned else { return }
+        isReaderCallPlanned = true
+        loop.afterThis { [self] in
+            isReaderCallPlanned = false
+            let reader = state.withLock { state -> StreamState.Waiter? in
+                state.incoming.count >= state.needed ? state.reader.take() : nil
+            }
+            reader?.resume()
+        }
     }
 
     /// The other side ends its direction: what was delivered can be read, then comes the end.

@@ -9,8 +9,10 @@ import Testing
 final class LoopbackPair: Sendable {
     let server: SystemEnvironment
     let client: SystemEnvironment
+    private let security: [SecurityProtocol]
 
-    init() throws {
+    init(security: [SecurityProtocol] = [.noise, .tls]) throws {
+        self.security = security
         server = try loopbackEnvironment("server")
         client = try loopbackEnvironment("client")
     }
@@ -19,8 +21,9 @@ final class LoopbackPair: Sendable {
     func open(_ count: Int = 1, serve: @escaping @Sendable (Stream) async throws -> Void) async throws -> [Stream] {
         let server = server
         let client = client
+        let security = security
         let port = try await server.loop.run {
-            let listener = try Node(server).listen(port: 0, on: IPAddress(127, 0, 0, 1)) { connection in
+            let listener = try Node(server, security: security).listen(port: 0, on: IPAddress(127, 0, 0, 1)) { connection in
                 connection.onStream = { stream in
                     Task.detached { try? await serve(stream) }
                 }
@@ -28,7 +31,7 @@ final class LoopbackPair: Sendable {
             return listener.address.port ?? 0
         }
         return try await client.loop.run {
-            let connection = try await Node(client).dial(IPAddress(127, 0, 0, 1), port: port)
+            let connection = try await Node(client, security: security).dial(IPAddress(127, 0, 0, 1), port: port)
             return try (0..<count).map { _ in try connection.openStream() }
         }
     }

@@ -11,11 +11,16 @@ struct Node {
     let upgrader: Upgrader
     let transport: TCPTransport
 
-    init(_ environment: any Environment, limits: UpgradeLimits = UpgradeLimits()) {
+    init(
+        _ environment: any Environment, security: [SecurityProtocol] = [.noise, .tls],
+        limits: UpgradeLimits = UpgradeLimits()
+    ) {
         self.environment = environment
         var random = environment.random
         identity = .ed25519(using: &random)
-        upgrader = Upgrader(environment: environment, identity: identity, limits: limits)
+        // Ed25519, since ECDSA's signatures vary in length, and a world's trace with them.
+        upgrader = Upgrader(
+            environment: environment, identity: identity, security: security, certificateKey: .ed25519, limits: limits)
         transport = TCPTransport(environment: environment, upgrader: upgrader)
     }
 

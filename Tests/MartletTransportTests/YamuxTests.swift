@@ -238,4 +238,36 @@ struct YamuxTests {
         // 128 KiB consumed and 256 more; then 256 consumed and 512 more; then half of a megabyte and no more.
         #expect(credit == [384 << 10, 768 << 10, 512 << 10])
     }
+
+    @Test("a stream that is not wanted any more is broken off a while after this side has ended it, whenever that was")
+    func stopped() throws {
+        var limits = YamuxLimits()
+        limits.pingTimeout = .seconds(100_000)
+        for stopsFirst in [true, false] {
+            let yamux = Yamux<TestUser>(isClient: true, limits: limits, now: now)
+            try yamux.handleTimeout(at: now)
+            let user = try yamux.open(at: now) { _ in TestUser() }
+            user.outgoing = [1]
+            yamux.hasOutput(1)
+            if stopsFirst { yamux.stop(1, at: now) }
+            _ = yamux.drain()
+            // A user that still writes may do so for as long as it likes.
+            var time = now + .seconds(3600)
+            try yamux.handleTimeout(at: time)
+            #expect(!user.isDetached)
+            user.closes = true
+            yamux.hasOutput(1)
+            #expect(yamux.drain() == frame(0, 4, 1, 0))
+            if !stopsFirst { yamux.stop(1, at: time) }
+            if yamux.deadline < time { try yamux.handleTimeout(at: time) }
+            time += .seconds(30)
+            #expect(yamux.deadline == time)
+            try yamux.handleTimeout(at: time - .seconds(1))
+            #expect(!user.isDetached)
+            #expect(yamux.drain().isEmpty)
+            try yamux.handleTimeout(at: time)
+            #expect(user.isDetached)
+            #expect(yamux.drain() == frame(1, 8, 1, 0))
+        }
+    }
 }

@@ -7,7 +7,7 @@ final class Node: @unchecked Sendable {
     let environment: SystemEnvironment
     let swarm: Swarm
 
-    /// A node that accepts as many connections as one likes.
+    /// A node that accepts as many connections and streams as one likes.
     init(_ name: String, identifies: Bool = false) async throws {
         let log = Logger(subsystem: name, sink: TextLogSink { WallTime(nanoseconds: 0) }, levels: LogLevels(.error))
         let environment = try SystemEnvironment(name: name, log: log)
@@ -54,7 +54,7 @@ func loopback(_ transport: String) -> String {
     transport == "quic" ? "/ip4/127.0.0.1/udp/0/quic-v1" : "/ip4/127.0.0.1/tcp/0"
 }
 
-/// A swarm with an identity of its own that accepts as many connections as one likes.
+/// A swarm with an identity of its own that accepts as many connections and streams as one likes.
 func makeSwarm(_ environment: any Environment, identifies: Bool = false) -> Swarm {
     var random = environment.random
     let identity = PrivateKey.ed25519(using: &random)
@@ -68,6 +68,7 @@ func makeSwarm(_ environment: any Environment, identifies: Bool = false) -> Swar
     configuration.limits.pendingPerAddress = 256
     configuration.limits.addressRate = Rate(burst: 1_000_000, perSecond: 1_000_000)
     configuration.limits.networkRate = configuration.limits.addressRate
+    configuration.limits.streamRate = configuration.limits.addressRate
     return Swarm(
         environment: environment, identity: identity,
         transports: TransportConfiguration().make(environment: environment, identity: identity),

@@ -50,7 +50,8 @@ struct Measurement: Sendable {
 }
 
 /// All that can be measured.
-let measurements: [Measurement] = bulkMeasurements + connectingMeasurements + idlingMeasurements
+let measurements: [Measurement] =
+    bulkMeasurements + requestMeasurements + connectingMeasurements + idlingMeasurements
 
 /// A measurement that did not work.
 struct Failure: Error, CustomStringConvertible {

@@ -23,7 +23,7 @@ public final class TCPTransport: Transport {
         self.options = options ?? short
     }
 
-    /// Whether the address is one of TCP that leaves open what secures it, or wants Noise.
+    /// Whether the address is one of TCP that leaves open what secures it.
     public func canDial(_ address: Multiaddr) -> Bool {
         address.transport == .tcp && !address.contains(.tls)
     }
@@ -34,17 +34,22 @@ public final class TCPTransport: Transport {
     }
 
     /// Looks up the address's name where it has one, tries what that leads to in turns, and upgrades the first that
-    /// answers.
+    /// answers. A peer that does not speak what the upgrader likes best is connected to once more, for the next best.
     public nonisolated(nonsending) func dial(
         _ address: Multiaddr, expecting peer: PeerID?, deadline: Instant
     ) async throws(TransportError) -> Connection {
         guard canDial(address) else { throw .unsupportedAddress(address) }
-        let stream = try await connect(to: address, deadline)
-        let request = UpgradeRequest(
-            direction: .outbound, expectedPeer: address.peerID ?? peer,
-            localAddress: Multiaddr(stream.localAddress), remoteAddress: Multiaddr(stream.remoteAddress),
-            transport: name, deadline: deadline)
-        return try await upgrader.upgrade(stream, request)
+        // One at a time, so that each can begin without waiting for an answer. What began in vain has spoilt the stream,
+        // so the next one gets a new one; nearly all peers speak the first.
+        for security in upgrader.security {
+            let stream = try await connect(to: address, deadline)
+            let request = UpgradeRequest(
+                direction: .outbound, expectedPeer: address.peerID ?? peer,
+                localAddress: Multiaddr(stream.localAddress), remoteAddress: Multiaddr(stream.remoteAddress),
+                transport: name, deadline: deadline)
+            if let connection = try await upgrader.upgrade(stream, request, by: [security]) { return connection }
+        }
+        throw .negotiation(.noneInCommon)
     }
 
     private nonisolated(nonsending) func connect(

@@ -4,7 +4,7 @@ internal import MartletWire
 
 /// An ordered stream of bytes while it is being upgraded: read as straight-line code, by a deadline, within a bound.
 final class UpgradeChannel {
-    let stream: ByteStream
+    private(set) var stream: ByteStream
     private let limits: UpgradeLimits
     private let deadline: Instant
     private let readable: Signal
@@ -25,12 +25,17 @@ final class UpgradeChannel {
         self.deadline = deadline
         let readable = Signal(on: stream.loop)
         self.readable = readable
-        stream.onReadable = { readable.signal() }
+        listen()
         timer = LoopTimer(on: stream.loop, label: "upgrade") { [weak self] in
             self?.isLate = true
             readable.signal()
         }
         enter(stage)
+    }
+
+    private func listen() {
+        let readable = readable
+        stream.onReadable = { readable.signal() }
     }
 
     /// Begins `stage`, which has its own time within the whole.
@@ -51,6 +56,36 @@ final class UpgradeChannel {
     }
 
     // MARK: In the clear
+
+    /// Sends `first`, behind what proposes the one protocol that it belongs to, where that is still to be agreed on.
+    /// `false` where the other side does not speak it: what it made of `first`, nobody knows, and the stream is of no
+    /// more use.
+    nonisolated(nonsending) func send(
+        _ first: Bytes, behind dialer: consuming MultistreamDialer?
+    ) async throws(TransportError) -> Bool {
+        guard let dialer else {
+            if !first.isEmpty { send(first) }
+            return true
+        }
+        var writer = Writer(capacity: 64 + first.count)
+        dialer.begin(into: &writer)
+        writer.bytes(first)
+        send(writer.finish())
+        do throws(TransportError) {
+            _ = try await agree(dialer)
+        } catch {
+            guard error == .negotiation(.noneInCommon) else { throw error }
+            return false
+        }
+        return true
+    }
+
+    /// What comes next, as it comes.
+    nonisolated(nonsending) func receive() async throws(TransportError) -> Bytes {
+        if input.isEmpty { try await fill() }
+        defer { input = Bytes() }
+        return input
+    }
 
     /// The next message of a Noise handshake.
     nonisolated(nonsending) func receiveFramed() async throws(TransportError) -> Bytes {
@@ -103,6 +138,12 @@ final class UpgradeChannel {
         self.noise = noise
     }
 
+    /// From here on everything goes over `stream`, which has taken over the one there was.
+    func secure(by stream: TLSByteStream) {
+        self.stream = stream
+        listen()
+    }
+
     private nonisolated(nonsending) func fillOpened(by noise: NoiseTransport) async throws(TransportError) {
         let record = try await receiveFramed()
         var writer = Writer(capacity: opened.count + record.count)
@@ -134,6 +175,20 @@ final class UpgradeChannel {
             try respond(answer.finish(), used: used)
             if case .agreed(let name) = progress { return name }
             try await fillPending()
+        }
+    }
+
+    /// Proposes `protocols` until one is agreed on; `nil` where the other side speaks none of them.
+    nonisolated(nonsending) func propose(_ protocols: [String]) async throws(TransportError) -> String? {
+        let dialer = MultistreamDialer(proposing: protocols)
+        var first = Writer()
+        dialer.begin(into: &first)
+        try sendSealed(first.finish())
+        do throws(TransportError) {
+            return try await agree(dialer)
+        } catch {
+            guard error == .negotiation(.noneInCommon) else { throw error }
+            return nil
         }
     }
 

@@ -1,6 +1,7 @@
 public import MartletCrypto
 public import MartletIdentity
 public import MartletRuntime
+public import MartletTLS
 internal import MartletWire
 
 /// The bounds of an upgrade.
@@ -9,8 +10,9 @@ public struct UpgradeLimits: Hashable, Sendable {
     public var stageTimeout = Duration.seconds(10)
     /// How many bytes may come in until there are streams.
     public var upgradeBytes = 128 << 10
-    /// How many bytes of streams and their headers go into one record.
-    public var recordSize = 32 << 10
+    /// How many bytes of streams and their headers go into one record, at most 65,519. By default, a record with its
+    /// length and its tag is 64 KiB long.
+    public var recordSize = 65_518
     /// How much a connection reads in one turn before it is another's.
     public var bytesPerTurn = 1 << 20
     /// The bounds of what divides a connection into streams.
@@ -58,10 +60,10 @@ public struct UpgradeRequest {
 /// Makes connections of ordered streams of bytes: agrees on what secures them, proves who is there, divides them into
 /// streams. It runs on any `ByteStream`: TCP, or a stream of another connection.
 ///
-/// It speaks Noise (`/noise`) and Yamux (`/yamux/1.0.0`). Where both sides can, the muxer is agreed on within the
-/// handshake, so that a dialer's first stream costs two round trips on the stream of bytes.
+/// It speaks Noise (`/noise`) and TLS 1.3 (`/tls/1.0.0`), and Yamux (`/yamux/1.0.0`). Where both sides can, the muxer is
+/// agreed on within the handshake, so that a dialer's first stream costs two round trips on the stream of bytes, and one
+/// more where it leaves the other side a choice of what secures it.
 public final class Upgrader {
-    static let noiseName = "/noise"
     static let yamuxName = "/yamux/1.0.0"
     private static let noise: NoiseProtocol = {
         guard let noise = try? NoiseProtocol("Noise_XX_25519_ChaChaPoly_SHA256") else {
@@ -70,16 +72,34 @@ public final class Upgrader {
         return noise
     }()
 
-    private let environment: any Environment
+    /// What may secure a connection, best first.
+    public let security: [SecurityProtocol]
+    let environment: any Environment
+    let buffers = ConnectionBuffers()
     private let limits: UpgradeLimits
+    private let identity: PrivateKey
+    private let certificateKey: TLSCredentials.CertificateKey
     private let staticKey: X25519PrivateKey
-    /// What this side says in each handshake. It is the same in all, so it is signed once.
+    /// What this side says in each handshake of Noise. It is the same in all, so it is signed once.
     private let payload: Bytes
-    private let buffers = ConnectionBuffers()
+    /// What this side shows in each handshake of TLS.
+    private(set) lazy var credentials: TLSCredentials = {
+        var random = environment.random
+        return TLSCredentials(
+            hostKey: identity, certificateKey: certificateKey, at: environment.wallTime.seconds, using: &random)
+    }()
 
-    /// An upgrader for the holder of `identity`, on the loop of `environment`.
-    public init(environment: any Environment, identity: PrivateKey, limits: UpgradeLimits = UpgradeLimits()) {
+    /// An upgrader for the holder of `identity`, on the loop of `environment`, which secures connections by any of
+    /// `security`, best first. In TLS it shows a certificate with a key of the kind `certificateKey`.
+    public init(
+        environment: any Environment, identity: PrivateKey, security: [SecurityProtocol] = [.noise, .tls],
+        certificateKey: TLSCredentials.CertificateKey = .ecdsaP256, limits: UpgradeLimits = UpgradeLimits()
+    ) {
+        precondition(!security.isEmpty, "something has to secure a connection")
         self.environment = environment
+        self.identity = identity
+        self.security = security
+        self.certificateKey = certificateKey
         self.limits = limits
         var random = environment.random
         staticKey = X25519PrivateKey(using: &random)
@@ -87,35 +107,87 @@ public final class Upgrader {
     }
 
     /// Makes a connection of `stream`, which is closed where it throws.
+    ///
+    /// A dialer that knows but one way to secure it begins with that at once, and saves a round trip.
     public nonisolated(nonsending) func upgrade(
         _ stream: ByteStream, _ request: UpgradeRequest
     ) async throws(TransportError) -> Connection {
+        guard let connection = try await upgrade(stream, request, by: security) else {
+            throw .negotiation(.noneInCommon)
+        }
+        return connection
+    }
+
+    /// Makes a connection of `stream`, secured by one of `choices`, in this order of preference. Where it throws, and
+    /// where it gives `nil` since the other side speaks none of them, `stream` is closed.
+    nonisolated(nonsending) func upgrade(
+        _ stream: ByteStream, _ request: UpgradeRequest, by choices: [SecurityProtocol]
+    ) async throws(TransportError) -> Connection? {
         let channel = UpgradeChannel(stream, limits: limits, deadline: request.deadline)
         do throws(TransportError) {
-            let (noise, payload) = try await handshake(channel, request)
-            channel.secure(by: noise)
-            if !payload.muxers.contains(Self.yamuxName) { try await agreeOnMuxer(channel, request) }
-            return connection(channel, noise, payload, request)
+            guard let secured = try await secure(channel, request, by: choices) else {
+                _ = channel.finish()
+                stream.close()
+                return nil
+            }
+            if !secured.hasMuxer { try await agreeOnMuxer(channel, request) }
+            return connection(channel, secured, request)
         } catch {
             _ = channel.finish()
-            stream.close()
+            channel.stream.close()
             throw error
         }
     }
 
+    /// What a handshake has led to.
+    struct Secured {
+        var security: SecurityProtocol
+        /// What seals and opens; `nil` where the channel's stream of bytes does.
+        var noise: NoiseTransport?
+        var remotePublicKey: PublicKey
+        /// What the two ends know of this handshake alone.
+        var binding: Bytes
+        /// Whether Yamux was agreed on along with it.
+        var hasMuxer: Bool
+    }
+
+    private nonisolated(nonsending) func secure(
+        _ channel: UpgradeChannel, _ request: UpgradeRequest, by choices: [SecurityProtocol]
+    ) async throws(TransportError) -> Secured? {
+        let names = choices.map(\.rawValue)
+        // What begins a handshake goes out together with the proposal where there is but one. Nobody can be trusted to
+        // pass it over who does not speak the protocol, so with a choice the answer is waited for.
+        var dialer: MultistreamDialer?
+        var chosen = choices[0]
+        if request.direction == .inbound {
+            chosen = SecurityProtocol(rawValue: try await channel.agree(on: names)) ?? chosen
+        } else if choices.count == 1 {
+            dialer = MultistreamDialer(proposing: names)
+        } else {
+            guard let name = try await channel.propose(names) else { return nil }
+            chosen = SecurityProtocol(rawValue: name) ?? chosen
+        }
+        switch (chosen, request.direction) {
+        case (.tls, _): return try await shakeHandsByTLS(channel, request, behind: dialer)
+        case (.noise, .outbound): return try await initiate(channel, request, behind: dialer)
+        case (.noise, .inbound): return try await respond(channel, request)
+        }
+    }
+
     private func connection(
-        _ channel: UpgradeChannel, _ noise: NoiseTransport, _ payload: NoisePayload, _ request: UpgradeRequest
+        _ channel: UpgradeChannel, _ secured: Secured, _ request: UpgradeRequest
     ) -> Connection {
         var nature = ConnectionNature(
-            direction: request.direction, transport: request.transport, security: Self.noiseName,
+            direction: request.direction, transport: request.transport, security: secured.security.rawValue,
             muxer: Self.yamuxName)
         nature.isRelayed = request.isRelayed
         nature.isLimited = request.isLimited
         nature.isReplaceable = request.isReplaceable
         let connection = YamuxConnection(
-            channel.stream, noise: noise, remotePublicKey: payload.identityKey, localAddress: request.localAddress,
-            remoteAddress: request.remoteAddress, nature: nature, limits: limits, buffers: buffers)
-        connection.binding = noise.handshakeHash.bytes
+            channel.stream, noise: secured.noise, remotePublicKey: secured.remotePublicKey,
+            localAddress: request.localAddress, remoteAddress: request.remoteAddress, nature: nature, limits: limits,
+            buffers: buffers)
+        connection.binding = secured.binding
         let (input, opened) = channel.finish()
         connection.begin(opened: opened, input: input)
         return connection
@@ -127,11 +199,7 @@ public final class Upgrader {
         channel.enter(.muxerNegotiation)
         switch request.direction {
         case .outbound:
-            let dialer = MultistreamDialer(proposing: [Self.yamuxName])
-            var first = Writer()
-            dialer.begin(into: &first)
-            try channel.sendSealed(first.finish())
-            _ = try await channel.agree(dialer)
+            guard try await channel.propose([Self.yamuxName]) != nil else { throw .negotiation(.noneInCommon) }
         case .inbound:
             _ = try await channel.agree(on: [Self.yamuxName])
         }
@@ -141,44 +209,36 @@ public final class Upgrader {
 // MARK: - Noise
 
 extension Upgrader {
-    private nonisolated(nonsending) func handshake(
-        _ channel: UpgradeChannel, _ request: UpgradeRequest
-    ) async throws(TransportError) -> (NoiseTransport, NoisePayload) {
-        switch request.direction {
-        case .outbound: try await initiate(channel, request)
-        case .inbound: try await respond(channel, request)
-        }
-    }
-
     private nonisolated(nonsending) func initiate(
-        _ channel: UpgradeChannel, _ request: UpgradeRequest
-    ) async throws(TransportError) -> (NoiseTransport, NoisePayload) {
+        _ channel: UpgradeChannel, _ request: UpgradeRequest, behind dialer: consuming MultistreamDialer?
+    ) async throws(TransportError) -> Secured? {
         var noise = try begin(.initiator)
-        let dialer = MultistreamDialer(proposing: [Self.noiseName])
-        var first = Writer(capacity: 128)
-        dialer.begin(into: &first)
-        // Everybody speaks Noise, so its first message need not wait for the answer.
-        first.bytes(try message(of: &noise, carrying: Bytes()))
-        channel.send(first.finish())
-        _ = try await channel.agree(dialer)
+        let first = try message(of: &noise, carrying: Bytes())
+        guard try await channel.send(first, behind: dialer) else { return nil }
         channel.enter(.handshake)
         let answer = try read(try await channel.receiveFramed(), by: &noise)
         let other = try verify(answer, noise.remoteStatic, request)
         channel.send(try message(of: &noise, carrying: payload))
-        return (try finish(noise), other)
+        return secured(channel, by: try finish(noise), other)
     }
 
     private nonisolated(nonsending) func respond(
         _ channel: UpgradeChannel, _ request: UpgradeRequest
-    ) async throws(TransportError) -> (NoiseTransport, NoisePayload) {
-        _ = try await channel.agree(on: [Self.noiseName])
+    ) async throws(TransportError) -> Secured {
         channel.enter(.handshake)
         var noise = try begin(.responder)
         _ = try read(try await channel.receiveFramed(), by: &noise)
         channel.send(try message(of: &noise, carrying: payload))
         let last = try read(try await channel.receiveFramed(), by: &noise)
         let other = try verify(last, noise.remoteStatic, request)
-        return (try finish(noise), other)
+        return secured(channel, by: try finish(noise), other)
+    }
+
+    private func secured(_ channel: UpgradeChannel, by noise: NoiseTransport, _ other: NoisePayload) -> Secured {
+        channel.secure(by: noise)
+        return Secured(
+            security: .noise, noise: noise, remotePublicKey: other.identityKey, binding: noise.handshakeHash.bytes,
+            hasMuxer: other.muxers.contains(Self.yamuxName))
     }
 
     private func verify(

@@ -30,12 +30,20 @@ protocol YamuxUser: AnyObject {
 final class Yamux<User: YamuxUser> {
     /// The window that every stream has in the beginning, by the specification.
     static var initialWindow: Int { 256 << 10 }
-    /// How much one stream may send before it is the next one's turn, while others have something to send as well.
+    /// How much a stream that has just got something to send may send before it is the next one's turn, while others
+    /// have something to send as well.
     static var quantum: Int { 16 << 10 }
+    /// The same for a stream that still had something to send after its last turn: larger pieces cost both sides less.
+    static var bulkQuantum: Int { 64 << 10 }
+    /// After how many turns of streams of the first kind one of the second gets its turn.
+    static var turnsBeforeBulk: Int { 4 }
     /// What is left of a buffer is used where it has room for two headers and some data.
     static var smallestPiece: Int { 512 }
     /// A window grows when half of it is used up in less than so many round trips.
     static var growthRoundTrips: Int { 4 }
+    /// A round trip that is shorter counts as this long: on so short a path it is the time until a thread or a reader
+    /// gets its turn that a window has to span.
+    static var shortestRoundTrip: Duration { .milliseconds(1) }
 
     /// A stream.
     final class Entry {
@@ -57,7 +65,7 @@ final class Yamux<User: YamuxUser> {
         var isEndSent = false
         var isEndReceived = false
         var isDiscarding = false
-        /// Whether it stands in `ready`.
+        /// Whether it stands in `ready` or in `bulk`.
         var isReady = false
         /// Whether it has left the table.
         var isOver = false
@@ -105,9 +113,16 @@ final class Yamux<User: YamuxUser> {
     /// How many frames in `control` answer the other side.
     private var answers = 0
     private var control: FIFO<YamuxHeader> = FIFO()
+    /// Streams that have just got something to send.
     private var ready: FIFO<Entry> = FIFO()
+    /// Streams that still had something to send after their last turn.
+    private var bulk: FIFO<Entry> = FIFO()
+    /// How many turns those of `ready` have had since the last of `bulk`.
+    private var turns = 0
     private var unannounced: FIFO<(due: Instant, entry: Entry)> = FIFO()
     private var lingering: FIFO<(due: Instant, entry: Entry)> = FIFO()
+    /// Streams whose own end has gone out and whose other direction is not wanted, and that do not linger yet.
+    private var endedAndStopped: [Entry] = []
 
     // Input.
     private var header = InlineArray<12, UInt8>(repeating: 0)
@@ -179,11 +194,13 @@ final class Yamux<User: YamuxUser> {
         remove(entry)
     }
 
-    /// Nothing more is wanted of what comes in on stream `id`.
+    /// Nothing more is wanted of what comes in on stream `id`. Yamux has no word for that: once this side has ended its
+    /// own direction, the other has a while to end its own, and then the stream is broken off.
     func stop(_ id: UInt32, at now: Instant) {
         guard let entry = find(id), !entry.isDiscarding else { return }
         entry.isDiscarding = true
-        lingering.append((now + limits.lingerTime, entry))
+        // A user that still writes may do so for as long as it likes.
+        if entry.isEndSent { lingering.append((now + limits.lingerTime, entry)) }
     }
 
     /// Tells the other side that this one is about to go.
@@ -242,7 +259,9 @@ final class Yamux<User: YamuxUser> {
     /// Doubles the window where it was the bottleneck and the budget has room.
     private func grow(_ entry: Entry, at now: Instant) {
         defer { entry.creditTime = now }
-        guard let roundTripTime, now - entry.creditTime < roundTripTime * Self.growthRoundTrips else { return }
+        guard let roundTripTime else { return }
+        let roundTrip = max(roundTripTime, Self.shortestRoundTrip)
+        guard now - entry.creditTime < roundTrip * Self.growthRoundTrips else { return }
         let more = min(entry.window, limits.streamWindow - entry.window, limits.windowBudget - grown)
         guard more > 0 else { return }
         grown += more
@@ -255,6 +274,8 @@ final class Yamux<User: YamuxUser> {
 
     /// When `handleTimeout` is to be called.
     var deadline: Instant {
+        // Output is taken without a clock, so what begins with it begins now.
+        guard endedAndStopped.isEmpty else { return .start }
         var deadline = pingSent.map { $0 + limits.pingTimeout } ?? nextPing
         if let first = unannounced.first { deadline = min(deadline, first.due) }
         if let first = lingering.first { deadline = min(deadline, first.due) }
@@ -274,10 +295,11 @@ final class Yamux<User: YamuxUser> {
             _ = unannounced.popFirst()
             if !first.entry.isOver, !first.entry.opening.isEmpty { makeReady(first.entry) }
         }
+        for entry in endedAndStopped { lingering.append((now + limits.lingerTime, entry)) }
+        endedAndStopped.removeAll()
         while let first = lingering.first, first.due <= now || first.entry.isOver {
             _ = lingering.popFirst()
-            // A user that still writes may do so for as long as it likes.
-            if !first.entry.isOver, first.entry.isEndSent { reset(first.entry.id, code: 0) }
+            if !first.entry.isOver { reset(first.entry.id, code: 0) }
         }
     }
 }
@@ -437,7 +459,7 @@ extension Yamux {
 
 extension Yamux {
     /// Whether `transmit` would give anything.
-    var hasOutput: Bool { !control.isEmpty || !ready.isEmpty }
+    var hasOutput: Bool { !control.isEmpty || !ready.isEmpty || !bulk.isEmpty }
 
     /// Writes as many frames as there are and fit to `buffer`, which must have room for `smallestPiece` bytes, and says
     /// how many bytes that were.
@@ -452,16 +474,26 @@ extension Yamux {
         if control.isEmpty { answers = 0 }
         // Behind the first, a piece goes into the next buffer rather than into a rest of this one that is hardly worth
         // its header.
-        while filled == 0 || buffer.count - filled >= Self.smallestPiece, let entry = ready.popFirst() {
+        while filled == 0 || buffer.count - filled >= Self.smallestPiece, let (entry, quantum) = nextTurn() {
             entry.isReady = false
             guard !entry.isOver else { continue }
-            filled += transmit(entry, into: UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
+            filled += transmit(entry, within: quantum, UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
         }
         return filled
     }
 
+    /// Whose turn it is, and how much that one may send while others wait.
+    private func nextTurn() -> (Entry, quantum: Int)? {
+        if turns < Self.turnsBeforeBulk || bulk.isEmpty, let entry = ready.popFirst() {
+            turns += 1
+            return (entry, Self.quantum)
+        }
+        turns = 0
+        return bulk.popFirst().map { ($0, Self.bulkQuantum) }
+    }
+
     /// Writes what one stream has to say, within its turn, and puts it at the end of the line where it has more.
-    private func transmit(_ entry: Entry, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+    private func transmit(_ entry: Entry, within quantum: Int, _ buffer: UnsafeMutableRawBufferPointer) -> Int {
         var filled = 0
         if entry.credit >= entry.window / 2, !entry.isEndReceived {
             write(YamuxHeader(.windowUpdate, entry.opening, stream: entry.id, length: UInt32(entry.credit)), buffer)
@@ -471,7 +503,7 @@ extension Yamux {
             filled = YamuxHeader.size
         }
         let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
-        filled += transmitData(entry, into: rest)
+        filled += transmitData(entry, within: quantum, rest)
         if !entry.opening.isEmpty, !entry.isOver {
             // It has nothing to send, or may not: the opening goes out by itself.
             write(YamuxHeader(.windowUpdate, entry.opening, stream: entry.id), buffer)
@@ -481,9 +513,9 @@ extension Yamux {
         return filled
     }
 
-    private func transmitData(_ entry: Entry, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+    private func transmitData(_ entry: Entry, within quantum: Int, _ buffer: UnsafeMutableRawBufferPointer) -> Int {
         guard !entry.isEndSent else { return 0 }
-        let turn = ready.isEmpty ? buffer.count : Self.quantum + YamuxHeader.size
+        let turn = ready.isEmpty && bulk.isEmpty ? buffer.count : quantum + YamuxHeader.size
         let room = min(buffer.count, turn, entry.sendWindow + YamuxHeader.size)
         let body = UnsafeMutableRawBufferPointer(rebasing: buffer[YamuxHeader.size..<max(room, YamuxHeader.size)])
         let (count, rest) = entry.user.takeOutput(into: body)
@@ -496,9 +528,14 @@ extension Yamux {
         bytesSent += UInt64(count)
         if rest.ends {
             entry.isEndSent = true
-            if entry.isEndReceived { remove(entry) }
+            if entry.isEndReceived {
+                remove(entry)
+            } else if entry.isDiscarding {
+                endedAndStopped.append(entry)
+            }
         } else if rest.count > 0, entry.sendWindow > 0 {
-            makeReady(entry)
+            entry.isReady = true
+            bulk.append(entry)
         }
         return YamuxHeader.size + count
     }

@@ -3,14 +3,15 @@ internal import MartletIdentity
 internal import MartletRuntime
 internal import MartletWire
 
-/// A connection over an ordered stream of bytes: sealed by Noise, divided by Yamux.
+/// A connection over an ordered stream of bytes: sealed by Noise, or by the stream itself, and divided by Yamux.
 ///
 /// What comes in is read to shared memory, opened where it stands and parsed where it stands. What goes out is pulled
 /// from the streams into a record with room for its length and tag, and sealed where it stands: once per turn, or when
 /// there is room again.
 final class YamuxConnection: Connection {
     private let stream: ByteStream
-    private let noise: NoiseTransport
+    /// What seals and opens; `nil` where the stream of bytes does.
+    private let noise: NoiseTransport?
     private let yamux: Yamux<StreamLink>
     private let limits: UpgradeLimits
     private let buffers: ConnectionBuffers
@@ -31,7 +32,7 @@ final class YamuxConnection: Connection {
     private static let maximumRecord = 2 + NoiseCipher.maximumMessageSize
 
     init(
-        _ stream: ByteStream, noise: NoiseTransport, remotePublicKey: PublicKey, localAddress: Multiaddr,
+        _ stream: ByteStream, noise: NoiseTransport?, remotePublicKey: PublicKey, localAddress: Multiaddr,
         remoteAddress: Multiaddr, nature: ConnectionNature, limits: UpgradeLimits, buffers: ConnectionBuffers
     ) {
         self.stream = stream
@@ -44,7 +45,8 @@ final class YamuxConnection: Connection {
             remoteAddress: remoteAddress, nature: nature)
     }
 
-    /// Takes over the stream, and what has already come: `opened`, and behind it `input`, which is still sealed.
+    /// Takes over the stream, and what has already come: `opened`, and behind it `input`, which is as it came from the
+    /// stream.
     func begin(opened: Bytes, input: Bytes) {
         timer = LoopTimer(on: loop, label: "yamux") { [weak self] in self?.timeout() }
         stream.onReadable = { self.readable() }
@@ -120,6 +122,10 @@ final class YamuxConnection: Connection {
 
     /// Opens and handles the records that are there as a whole; gives what is left.
     private func openRecords(in slab: Slab, from first: Int, to end: Int) -> (slab: Slab, start: Int, end: Int)? {
+        guard let noise else {
+            handle(Bytes(slab: slab, offset: first, count: end - first))
+            return nil
+        }
         var start = first
         while end - start >= 2, !isOver {
             let size = Int(UInt16(bigEndian: slab.base.loadUnaligned(fromByteOffset: start, as: UInt16.self)))
@@ -206,11 +212,13 @@ final class YamuxConnection: Connection {
 
     /// Sends one record, where there is anything to put in it.
     private func sendRecord() -> Bool {
-        let size = limits.recordSize
+        let size = min(limits.recordSize, NoiseCipher.maximumMessageSize - NoiseCipher.tagSize)
         let (slab, start) = buffers.outgoing.room(2 + size + NoiseCipher.tagSize)
         let record = slab.base + start
+        // Without Noise, the place of the length is left empty.
         let count = yamux.transmit(into: UnsafeMutableRawBufferPointer(start: record + 2, count: size))
         guard count > 0 else { return false }
+        guard let noise else { return send(slab, from: start + 2, count) }
         let sealed = count + NoiseCipher.tagSize
         record.storeBytes(of: UInt16(sealed).bigEndian, as: UInt16.self)
         do throws(NoiseError) {
@@ -219,8 +227,12 @@ final class YamuxConnection: Connection {
             fail(.violation(.noiseRecord, detail: "\(error)"))
             return false
         }
-        buffers.outgoing.fill(upTo: start + 2 + sealed)
-        isBlocked = !stream.write(Bytes(slab: slab, offset: start, count: 2 + sealed))
+        return send(slab, from: start, 2 + sealed)
+    }
+
+    private func send(_ slab: Slab, from start: Int, _ count: Int) -> Bool {
+        buffers.outgoing.fill(upTo: start + count)
+        isBlocked = !stream.write(Bytes(slab: slab, offset: start, count: count))
         if isBlocked { hold(stream.queued) }
         return true
     }
