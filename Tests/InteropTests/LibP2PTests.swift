@@ -6,17 +6,21 @@ import Testing
 @Suite("py-libp2p", .serialized)
 struct LibP2PTests {
     enum Road: String, CaseIterable, CustomTestStringConvertible {
-        case tcp = "/ip4/127.0.0.1/tcp/0"
-        case quic = "/ip4/127.0.0.1/udp/0/quic-v1"
+        case noise = "TCP, Noise and Yamux"
+        case tls = "TCP, TLS and Yamux"
+        case quic = "QUIC"
 
-        var testDescription: String { self == .tcp ? "TCP, Noise and Yamux" : "QUIC" }
+        var testDescription: String { rawValue }
+        var address: String { self == .quic ? "/ip4/127.0.0.1/udp/0/quic-v1" : "/ip4/127.0.0.1/tcp/0" }
+        /// What it is told to speak.
+        var options: [String] { self == .tls ? ["--tls"] : [] }
     }
 
     static let megabytes = 10_000_000
     private static let script = OtherProgram.root.appendingPathComponent("Tests/InteropTests/Peers/libp2p_peer.py").path
 
-    private static func peer(_ arguments: String...) throws -> OtherProgram {
-        try OtherProgram(OtherProgram.python, [script] + arguments)
+    private static func peer(_ road: Road, _ arguments: [String]) throws -> OtherProgram {
+        try OtherProgram(OtherProgram.python, [script] + road.options + arguments)
     }
 
     /// Runs `body` with a swarm on a loop of its own.
@@ -46,7 +50,7 @@ struct LibP2PTests {
 
     /// A listening peer, and where it listens.
     private static func listener(_ road: Road) async throws -> (OtherProgram, Multiaddr) {
-        let process = try peer("listen", road.rawValue)
+        let process = try peer(road, ["listen", road.address])
         let line = try await process.line()
         let addresses = try #require(line["addresses"] as? [String])
         return (process, try Multiaddr(parsing: try #require(addresses.first)))
@@ -204,8 +208,8 @@ struct LibP2PTests {
                     }
                 }
             }
-            let address = try swarm.listen(on: try Multiaddr(parsing: road.rawValue)).appending(.p2p(swarm.localPeer))
-            let dialer = try OtherProgram(OtherProgram.python, [script, "dial", address.description] + tasks)
+            let address = try swarm.listen(on: try Multiaddr(parsing: road.address)).appending(.p2p(swarm.localPeer))
+            let dialer = try peer(road, ["dial", address.description] + tasks)
             return (try await dialer.events(), watched)
         }
     }

@@ -6,15 +6,15 @@ import Testing
 struct TransportTestTests {
     @Test(
         "its dialer finds its listener by Redis and prints the latencies as the contract wants them",
-        arguments: ["tcp", "quic-v1"])
-    func againstItself(transport: String) async throws {
+        arguments: [("tcp", "noise"), ("tcp", "tls"), ("quic-v1", "")])
+    func againstItself(transport: String, security: String) async throws {
         let port = String(try OtherProgram.freePort())
         let redis = try OtherProgram(
             URL(fileURLWithPath: "/usr/bin/redis-server"),
             ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/tmp"])
         let variables = [
             "REDIS_ADDR": "127.0.0.1:\(port)", "TEST_KEY": "a5b50d5e", "TRANSPORT": transport,
-            "SECURE_CHANNEL": "noise", "MUXER": "yamux", "LISTENER_IP": "0.0.0.0", "DEBUG": "false",
+            "SECURE_CHANNEL": security, "MUXER": "yamux", "LISTENER_IP": "0.0.0.0", "DEBUG": "false",
             "TEST_TIMEOUT_SECS": "30",
         ]
         let program = try OtherProgram.product("TransportTest")

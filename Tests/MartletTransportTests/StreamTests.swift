@@ -23,7 +23,8 @@ final class LoopbackPair: Sendable {
         let client = client
         let security = security
         let port = try await server.loop.run {
-            let listener = try Node(server, security: security).listen(port: 0, on: IPAddress(127, 0, 0, 1)) { connection in
+            let listener = try Node(server, security: security).listen(port: 0, on: IPAddress(127, 0, 0, 1)) {
+                connection in
                 connection.onStream = { stream in
                     Task.detached { try? await serve(stream) }
                 }

@@ -20,9 +20,11 @@ struct TransportTest {
         try await environment.loop.run {
             var random = environment.random
             let identity = PrivateKey.ed25519(using: &random)
+            var transports = TransportConfiguration()
+            transports.security = settings.security
             let swarm = Swarm(
                 environment: environment, identity: identity,
-                transports: TransportConfiguration().make(environment: environment, identity: identity))
+                transports: transports.make(environment: environment, identity: identity))
             let redis = try await Redis(
                 settings.redis, environment: environment, deadline: environment.loop.now + .seconds(30))
             if settings.isDialer {
@@ -102,6 +104,8 @@ struct Settings: Sendable {
     /// Where the listener's address stands.
     var key: String
     var listenAddress: Multiaddr
+    /// What secures TCP.
+    var security: [SecurityProtocol] = [.noise]
     var timeoutSeconds: Int
 
     init(_ variables: [String: String]) throws {
@@ -118,7 +122,11 @@ struct Settings: Sendable {
         switch try value("TRANSPORT") {
         case "tcp":
             let (secure, muxer) = (try value("SECURE_CHANNEL"), try value("MUXER"))
-            guard secure == "noise" else { throw Failure.unsupported(secure) }
+            switch secure {
+            case "noise": security = [.noise]
+            case "tls": security = [.tls]
+            default: throw Failure.unsupported(secure)
+            }
             guard muxer == "yamux" else { throw Failure.unsupported(muxer) }
             listenAddress = try Multiaddr(parsing: "/ip4/\(ip)/tcp/0")
         case "quic-v1": listenAddress = try Multiaddr(parsing: "/ip4/\(ip)/udp/0/quic-v1")

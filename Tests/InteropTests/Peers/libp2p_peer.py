@@ -2,6 +2,8 @@
 
   libp2p_peer.py listen MULTIADDR            answers identify, ping, /echo, /half and /reset, and tells how /watch ends
   libp2p_peer.py dial MULTIADDR TASK...      does the tasks: identify, ping, echo, half, reset, watch-reset, wrong-peer
+
+Over TCP it speaks Noise, or TLS alone where the first argument is --tls.
 """
 import hashlib
 import json
@@ -20,6 +22,8 @@ from libp2p.network.stream.exceptions import StreamEOF, StreamError
 from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
+from libp2p.security.tls.transport import PROTOCOL_ID as TLS
+from libp2p.security.tls.transport import TLSTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.utils.varint import read_length_prefixed_protobuf
@@ -27,6 +31,8 @@ from multiaddr import Multiaddr
 
 ECHO, HALF, RESET, WATCH = (TProtocol(name) for name in ("/echo", "/half", "/reset", "/watch"))
 SIZE = 10 * 1000 * 1000
+USES_TLS = sys.argv[1] == "--tls"
+ARGUMENTS = sys.argv[2:] if USES_TLS else sys.argv[1:]
 
 
 def tell(event, **fields):
@@ -35,9 +41,13 @@ def tell(event, **fields):
 
 def make_host(address):
     keys = create_new_key_pair()
+    if USES_TLS:
+        security = {TLS: TLSTransport(keys)}
+    else:
+        security = {NOISE: Noise(keys, noise_privkey=create_x25519().private_key)}
     return new_host(
         key_pair=keys,
-        sec_opt={NOISE: Noise(keys, noise_privkey=create_x25519().private_key)},
+        sec_opt=security,
         muxer_opt={TProtocol(YAMUX): Yamux},
         listen_addrs=[Multiaddr(address)],
     )
@@ -201,7 +211,7 @@ async def dial(address, tasks):
         tell("done")
 
 
-if sys.argv[1] == "listen":
-    trio.run(listen, sys.argv[2])
+if ARGUMENTS[0] == "listen":
+    trio.run(listen, ARGUMENTS[1])
 else:
-    trio.run(dial, sys.argv[2], sys.argv[3:])
+    trio.run(dial, ARGUMENTS[1], ARGUMENTS[2:])
