@@ -39,7 +39,7 @@ final class HandDrivenPeer {
         let name = try NoiseProtocol("Noise_XX_25519_ChaChaPoly_SHA256")
         var handshake = try NoiseHandshake(name, role: .initiator, staticKey: staticKey)
         var first = Writer()
-        for line in [Multistream.header, Upgrader.noiseName] { first.line(line) }
+        for line in [Multistream.header, SecurityProtocol.noise.rawValue] { first.line(line) }
         var message = Writer()
         try handshake.writeMessage(into: &message, using: &random)
         first.bytes(Self.framed(message.finish()))

@@ -1,6 +1,7 @@
 import MartletCrypto
 import MartletIdentity
 import MartletRuntime
+import MartletTLS
 import MartletTransport
 import MartletWire
 

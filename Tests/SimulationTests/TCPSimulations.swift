@@ -2,6 +2,7 @@ import MartletCrypto
 import MartletIdentity
 import MartletRuntime
 import MartletSimulator
+import MartletTLS
 import MartletTransport
 import MartletWire
 import Testing
