@@ -204,6 +204,8 @@ final class UpgradeChannel {
                     protocols.contains($0)
                 }
             } catch {
+                // What was answered before: a dialer that said too much at once learns what is not spoken here.
+                try sendSealed(answer.finish())
                 throw .negotiation(error)
             }
             try respond(answer.finish(), used: used)
