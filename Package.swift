@@ -141,7 +141,9 @@ let package = Package(
             ]),
 
         room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
-        tests("MartletMeshTests", needs: ["MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire"]),
+        tests(
+            "MartletMeshTests",
+            needs: ["Martlet", "MartletMesh", "MartletRuntime", "MartletSimulator", "MartletWire", "CSeededRandom"]),
 
         room(
             "Martlet",

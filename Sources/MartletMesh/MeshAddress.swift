@@ -22,6 +22,12 @@ public enum MeshAddress: Hashable, Sendable {
     /// The address that the whole of `text` writes, or `nil`. A port of 0 is none.
     public init?(_ text: String) { self.init(Substring(text)) }
 
+    /// The address that the whole of `text` writes. Throws `noAddress` where it writes none.
+    public init(parsing text: String) throws(MeshFailure) {
+        guard let address = MeshAddress(text) else { throw .noAddress(text) }
+        self = address
+    }
+
     init?(_ text: Substring) {
         guard text.utf8.count <= Self.longestName + 8 else { return nil }
         if let address = SocketAddress(String(text)) {

@@ -12,6 +12,7 @@ final class MeshDriver {
     private let loop: EventLoop
     private let configuration: MeshConfiguration
     private let events: MeshEvents
+    private let upgrade: MeshTransport.Upgrade?
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
     private var mesh: Mesh<RandomSource>
     private var listeners: [TCPListener] = []
@@ -42,6 +43,7 @@ final class MeshDriver {
         self.configuration = configuration
         self.events = events
         loop = environment.loop
+        upgrade = configuration.transport.makeUpgrade?(environment)
         let listener = try environment.listenTCP(SocketAddress(.anyV4, port: port), options: TCPOptions())
         listeners = [listener]
         let bound = listener.localAddress.port
@@ -187,14 +189,14 @@ final class MeshDriver {
         guard let remote = stream.remoteAddress, let local = stream.localAddress,
             let number = mesh.handleAccepted(from: remote, local: local, at: loop.now)
         else { return stream.reset() }
-        guard let upgrade = configuration.transport.upgrade else {
+        guard let upgrade else {
             attach(stream, number)
             return drain()
         }
         let deadline = loop.now + configuration.connectionTimeout
         making[number] = loop.spawn("mesh accept") { [self] in
             do throws(MeshFailure) {
-                let link = try await upgrade(stream, false, environment, deadline)
+                let link = try await upgrade(stream, false, deadline)
                 guard making.removeValue(forKey: number) != nil else { return link.stream.reset() }
                 mesh.handleFingerprint(number, link.fingerprint)
                 attach(link.stream, number)
@@ -212,9 +214,7 @@ final class MeshDriver {
             let deadline = loop.now + configuration.connectionTimeout
             let stream = try await connect(address, by: deadline)
             var link = MeshTransport.Link(stream)
-            if let upgrade = configuration.transport.upgrade {
-                link = try await upgrade(stream, true, environment, deadline)
-            }
+            if let upgrade { link = try await upgrade(stream, true, deadline) }
             guard making.removeValue(forKey: number) != nil, let remote = link.stream.remoteAddress else {
                 return link.stream.reset()
             }
@@ -252,6 +252,8 @@ final class MeshDriver {
     private func attach(_ stream: ByteStream, _ number: Int) {
         streams[number] = stream
         stream.onReadable = { [weak self] in self?.read(number) }
+        // The first lines may have come in behind what made the connection secure.
+        stream.readLater()
     }
 
     private func read(_ number: Int) {

@@ -42,6 +42,8 @@ public enum MeshFailure: Error, Hashable, Sendable {
     case timedOut
     /// The connection could not be secured.
     case insecure(String)
+    /// The text is no address.
+    case noAddress(String)
     /// This node has stopped.
     case stopped
 }
@@ -63,6 +65,7 @@ extension MeshFailure: CustomStringConvertible {
         case .noPeer(let what): "not a peer of a mesh: \(what)"
         case .timedOut: "no answer in time"
         case .insecure(let what): what
+        case .noAddress(let text): "'\(text)' is no address such as localhost:8001 or 192.168.1.100:8001"
         case .stopped: "the node has stopped"
         }
     }

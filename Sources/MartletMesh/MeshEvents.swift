@@ -10,6 +10,7 @@ public final class MeshEvents: AsyncSequence, Sendable {
         /// Where the oldest stands in `waiting`, which is used as a ring once it is full.
         var first = 0
         var missed = 0
+        var capacity = MeshConfiguration().maximumEvents
         var isOver = false
         var reader: CheckedContinuation<Void, Never>?
 
@@ -34,17 +35,19 @@ public final class MeshEvents: AsyncSequence, Sendable {
     }
 
     private let state = Mutex(State())
-    private let capacity: Int
 
-    init(capacity: Int) { self.capacity = Swift.max(1, capacity) }
+    /// Keeps at most `count` events, one at least, for who does not take them.
+    func keep(_ count: Int) {
+        state.withLock { $0.capacity = Swift.max(1, count) }
+    }
 
     func append(_ event: MeshEvent) {
         let reader = state.withLock { state -> CheckedContinuation<Void, Never>? in
             guard !state.isOver else { return nil }
-            if state.waiting.count - state.first >= capacity {
+            if state.waiting.count - state.first >= state.capacity {
                 state.first += 1
                 state.missed += 1
-                if state.first >= capacity {
+                if state.first >= state.capacity {
                     state.waiting.removeFirst(state.first)
                     state.first = 0
                 }

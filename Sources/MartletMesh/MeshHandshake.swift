@@ -3,6 +3,11 @@ import MartletWire
 
 /// How connections become peers, or do not: the part of a machine that greets.
 extension Mesh {
+    /// What is said to one who begins with something else than a greeting. Without a colon, for then it would be one.
+    private static var answerToOthers: Bytes {
+        Bytes(utf8: "REFUSED - a mesh is joined by a first line of an id, a colon and a name\n")
+    }
+
     // MARK: As who has dialled
 
     /// The dial `number` has connected: this node greets.
@@ -40,7 +45,7 @@ extension Mesh {
         default: break
         }
         guard let connection = connections[number], let remote = connection.remote, let answer = Greeting(line) else {
-            return fail(number, .noPeer("it answers with something else than a greeting"), at: now)
+            return fail(number, .noPeer("it answers '\(line.prefix(200))'"), at: now)
         }
         let key = PeerKey(id: answer.id, host: host(remote.ip))
         guard key != own else { return foundOneself(number) }
@@ -75,6 +80,7 @@ extension Mesh {
     mutating func handleGreeting(_ number: Int, _ line: String, at now: Instant) {
         guard let connection = connections[number], let remote = connection.remote else { return }
         guard let theirs = Greeting(line) else {
+            act(.send(number, Self.answerToOthers))
             return fail(number, .noPeer("it begins with something else than a greeting"), at: now)
         }
         let key = PeerKey(id: theirs.id, host: host(remote.ip))

@@ -18,22 +18,27 @@ public struct MeshTransport: Sendable {
         }
     }
 
-    /// Makes of a TCP connection what lines are spoken over, by a deadline, or throws a sentence that says why not.
-    /// It owns the stream it is given, and closes it where it throws.
+    /// Makes of a TCP connection what lines are spoken over, or throws why that cannot be. It has until the deadline, at
+    /// which it is cancelled. It owns the stream it is given, and closes it where it throws.
     public typealias Upgrade =
-        nonisolated(nonsending) @Sendable (
-            _ stream: ByteStream, _ isDialler: Bool, _ environment: any Environment, _ deadline: Instant
+        nonisolated(nonsending) (
+            _ stream: ByteStream, _ isDialler: Bool, _ deadline: Instant
         ) async throws(MeshFailure) -> Link
 
+    /// The fingerprint of the key by which this node proves itself; `nil` where it does not.
+    public let fingerprint: String?
+    let makeUpgrade: (@Sendable (any Environment) -> Upgrade)?
+
     /// Whether nobody on the way can read the lines or change them.
-    public var isSecure: Bool
-    let upgrade: Upgrade?
+    public var isSecure: Bool { makeUpgrade != nil }
 
     /// TCP as it is, readable by anyone on the way.
-    public static let plain = MeshTransport(isSecure: false, upgrade: nil)
+    public static let plain = MeshTransport(fingerprint: nil, makeUpgrade: nil)
 
-    /// TCP that `upgrade` has made secure.
-    public static func secure(_ upgrade: @escaping Upgrade) -> MeshTransport {
-        MeshTransport(isSecure: true, upgrade: upgrade)
+    /// TCP that an upgrade has made secure. Each node makes its own, on the loop of its environment.
+    public static func secure(
+        fingerprint: String, _ makeUpgrade: @escaping @Sendable (any Environment) -> Upgrade
+    ) -> MeshTransport {
+        MeshTransport(fingerprint: fingerprint, makeUpgrade: makeUpgrade)
     }
 }

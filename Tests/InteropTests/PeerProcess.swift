@@ -38,7 +38,9 @@ final class PeerProcess: @unchecked Sendable {
 
     deinit {
         output.fileHandleForReading.readabilityHandler = nil
-        process.terminate()
+        // Where it was never launched there is nothing to end. It is no request, for it may have started with signals
+        // blocked.
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
     }
 
     private func take(_ line: Data) {

@@ -92,7 +92,12 @@ struct MultistreamTests {
         for (input, expected) in table {
             #expect(throws: expected) { try listen(input) }
         }
-        let nine = [UInt8](repeating: 0xFF, count: 9)
-        #expect(throws: MultistreamError.malformedLine) { try dial(["/x"], nine) }
+        #expect(throws: MultistreamError.malformedLine) { try listen([UInt8](repeating: 0xFF, count: 9)) }
+    }
+
+    @Test("who speaks something else is known by the first byte", arguments: ["peer-8001:alice\n", "GET /", "\u{7F}"])
+    func others(text: String) {
+        #expect(throws: MultistreamError.wrongHeader) { try listen(Array(text.utf8)) }
+        #expect(throws: MultistreamError.wrongHeader) { try dial(["/x"], Array(text.utf8)) }
     }
 }

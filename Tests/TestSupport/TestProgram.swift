@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// A program that a test runs, by pipes or on a terminal, and what it has written.
+/// A program that a test runs, by pipes or on a terminal, and what it has written. It is ended when this is released.
 public final class TestProgram: Sendable {
     /// Something did not happen.
     public struct Failure: Error, CustomStringConvertible {
@@ -12,19 +12,42 @@ public final class TestProgram: Sendable {
     /// How long anything may take.
     private static let patience: TimeInterval = 20
 
-    private struct State {
-        var bytes: [UInt8] = []
-        var isOver = false
+    /// What it has written, which is filled by a thread that lasts until the program's end.
+    private final class Output: Sendable {
+        struct State {
+            var bytes: [UInt8] = []
+            var isOver = false
+        }
+
+        let state = Mutex(State())
+        let condition = NSCondition()
+
+        func take(_ bytes: ArraySlice<UInt8>?) {
+            condition.lock()
+            state.withLock { state in
+                if let bytes { state.bytes += bytes } else { state.isOver = true }
+            }
+            condition.broadcast()
+            condition.unlock()
+        }
+
+        /// Everything so far, with the ends of lines as they are without a terminal.
+        var text: String {
+            state.withLock { String(decoding: $0.bytes.filter { $0 != 0x0D }, as: UTF8.self) }
+        }
     }
 
     private let process = Mutex(Process())
     private let input: FileHandle
-    private let state = Mutex(State())
-    private let condition = NSCondition()
+    private let isOnTerminal: Bool
+    private let output = Output()
 
-    /// Starts the program at `path`; on a terminal of its own where `onTerminal`.
-    public init(_ path: String, _ arguments: [String], onTerminal: Bool = false) throws {
-        let output: FileHandle
+    /// Starts the program at `path`; on a terminal of its own where `onTerminal`. Its environment has `variables`, too.
+    public init(
+        _ path: String, _ arguments: [String], onTerminal: Bool = false, variables: [String: String] = [:]
+    ) throws {
+        isOnTerminal = onTerminal
+        let source: FileHandle
         var child: (input: Any, output: Any)
         if onTerminal {
             // The calls of glibc for this are not imported; these are what they do.
@@ -39,12 +62,12 @@ public final class TestProgram: Sendable {
             let handle = FileHandle(fileDescriptor: slave, closeOnDealloc: true)
             child = (handle, handle)
             input = FileHandle(fileDescriptor: master, closeOnDealloc: true)
-            output = input
+            source = input
         } else {
             let pipes = (Pipe(), Pipe())
             child = (pipes.0, pipes.1)
             input = pipes.0.fileHandleForWriting
-            output = pipes.1.fileHandleForReading
+            source = pipes.1.fileHandleForReading
         }
         try process.withLock { process in
             // Only in a session of its own do the terminal's keys reach the program as signals.
@@ -54,36 +77,28 @@ public final class TestProgram: Sendable {
             process.standardOutput = child.output
             process.standardError = child.output
             process.environment = ProcessInfo.processInfo.environment.merging(["TERM": "xterm"]) { $1 }
+                .merging(variables) { $1 }
             try process.run()
         }
         if let handle = child.input as? FileHandle { try? handle.close() }
-        Thread.detachNewThread { [self] in
+        Thread.detachNewThread { [output] in
             // Not by FileHandle, which waits for all that was asked for, or does not survive the end of a terminal.
             var buffer = [UInt8](repeating: 0, count: 4096)
-            while case let count = read(output.fileDescriptor, &buffer, buffer.count), count > 0 {
-                take(buffer[..<count])
+            while case let count = read(source.fileDescriptor, &buffer, buffer.count), count > 0 {
+                output.take(buffer[..<count])
             }
-            take(nil)
+            output.take(nil)
         }
     }
 
     deinit {
-        process.withLock { if $0.isRunning { $0.terminate() } }
-    }
-
-    private func take(_ bytes: ArraySlice<UInt8>?) {
-        condition.lock()
-        state.withLock { state in
-            if let bytes { state.bytes += bytes } else { state.isOver = true }
-        }
-        condition.broadcast()
-        condition.unlock()
+        // Not a request: Swift's threads have programs start with most signals blocked.
+        if isOnTerminal, case let session = tcgetsid(input.fileDescriptor), session > 0 { kill(session, SIGKILL) }
+        process.withLock { if $0.isRunning { kill($0.processIdentifier, SIGKILL) } }
     }
 
     /// Everything it has written so far, with the ends of lines as they are without a terminal.
-    public var text: String {
-        state.withLock { String(decoding: $0.bytes.filter { $0 != 0x0D }, as: UTF8.self) }
-    }
+    public var text: String { output.text }
 
     /// Writes to its input.
     public func write(_ text: String) {
@@ -109,15 +124,15 @@ public final class TestProgram: Sendable {
     private func wait<Found: Sendable>(
         _ failure: String, _ find: @escaping @Sendable (String) -> Found?
     ) async throws -> Found {
-        try await onOwnThread { [self] in
+        try await onOwnThread { [output] in
             let deadline = Date(timeIntervalSinceNow: Self.patience)
-            condition.lock()
-            defer { condition.unlock() }
+            output.condition.lock()
+            defer { output.condition.unlock() }
             while true {
-                let isOver = state.withLock { $0.isOver }
-                if let found = find(text) { return found }
-                if isOver || !condition.wait(until: deadline) {
-                    throw Failure(description: "\(failure) in:\n\(text)")
+                let isOver = output.state.withLock { $0.isOver }
+                if let found = find(output.text) { return found }
+                if isOver || !output.condition.wait(until: deadline) {
+                    throw Failure(description: "\(failure) in:\n\(output.text)")
                 }
             }
         }
@@ -140,9 +155,11 @@ public final class TestProgram: Sendable {
     /// Waits for its end. Returns what it ended with.
     public func end() async throws -> Int32 {
         try await onOwnThread { [self] in
-            process.withLock {
-                $0.waitUntilExit()
-                return $0.terminationStatus
+            try process.withLock { process in
+                let deadline = Date(timeIntervalSinceNow: Self.patience)
+                while process.isRunning, Date() < deadline { usleep(1000) }
+                guard !process.isRunning else { throw Failure(description: "it did not end:\n\(output.text)") }
+                return process.terminationStatus
             }
         }
     }

@@ -1,6 +1,5 @@
 import Foundation
-import MartletMesh
-import MartletRuntime
+import Martlet
 
 /// `martlet mesh`.
 struct MeshCommand: ParsableCommand {
@@ -11,12 +10,15 @@ struct MeshCommand: ParsableCommand {
                 Everyone is connected to everyone over TCP, in lines that anyone can read and netcat can speak. On a \
                 terminal, what is typed is said to all; /help lists what else can be typed. Without a terminal, \
                 standard input is said line by line, and the end of it ends the command once all is sent.
+
+                With --secure, connections are encrypted and each node proves that it has a key; the key's fingerprint \
+                is shown beside its name. Compare it with what its owner sees: names can be chosen freely.
                 """,
             examples: [
                 "martlet mesh 8001 --name alice", "martlet mesh 8002 localhost:8001 --name bob",
-                "echo 'the build is done' | martlet mesh 0 localhost:8001",
+                "martlet mesh 8001 --name alice --secure", "echo 'the build is done' | martlet mesh 0 localhost:8001",
             ],
-            exitCodes: [(.failure, "the port cannot be listened on")])
+            exitCodes: [(.failure, "the port cannot be listened on, or the key cannot be used")])
     }
 
     @Argument(help: "the port to listen on; 0 for any that is free", valueName: "PORT") var port: UInt16
@@ -26,28 +28,30 @@ struct MeshCommand: ParsableCommand {
     @Option(help: "how many peers there may be", valueName: "N") var maxPeers: Int = 20
     @Flag(help: "show each line of the protocol, too") var debug: Bool
     @Flag(help: "write one JSON object for each event") var json: Bool
-    @Flag(help: "authenticate and encrypt connections; not in this version") var secure: Bool
+    @Flag(help: "encrypt connections, and prove by a key who one is") var secure: Bool
+    @Option(
+        help: "where that key is kept; made where there is none (~/.local/share/martlet/identity)", valueName: "FILE")
+    var identity: String?
 
     func validate() throws {
-        if secure {
-            throw UsageError("--secure is not there yet: this version has no encrypted connections for the mesh")
-        }
+        if identity != nil, !secure { throw UsageError("--identity is of use with --secure alone") }
         if maxPeers < 1 { throw UsageError("--max-peers is at least 1") }
         if let name, name.contains(where: \.isNewline) || name.utf8.count > 200 {
             throw UsageError("--name is one line of at most 200 bytes")
         }
         for text in bootstrap where MeshAddress(text) == nil {
-            throw UsageError("'\(MeshText.escaped(text))' is no address such as localhost:8001 or 192.168.1.100:8001")
+            throw UsageError(MeshText.escaped(MeshFailure.noAddress(text).description))
         }
     }
 
     func run() async throws {
         let log = Logger(subsystem: "mesh", sink: TextLogSink(now: { WallTime(Date()) }), levels: LogLevels(.warning))
-        let environment = try SystemEnvironment(name: "mesh", log: log)
         var configuration = MeshConfiguration()
         configuration.name = name
         configuration.maximumPeers = maxPeers
         configuration.reportsLines = debug
+        if secure { configuration.transport = .encrypted(by: try key()) }
+        let environment = try SystemEnvironment(name: "mesh", log: log)
         let node = MeshNode(
             port: port, bootstrap: bootstrap.compactMap { MeshAddress($0) }, configuration: configuration,
             environment: environment)
@@ -60,6 +64,15 @@ struct MeshCommand: ParsableCommand {
         }
         await MeshSession(node: node, isJSON: json, isDebugging: debug, waitsForPeers: !bootstrap.isEmpty).run()
         await environment.shutdown()
+    }
+
+    private func key() throws -> PrivateKey {
+        do throws(IdentityError) {
+            return try IdentityFile(identity ?? IdentityFile.usual).key()
+        } catch {
+            MartletCommand.complain("martlet mesh: \(error)")
+            throw ExitCode.failure
+        }
     }
 
     private static func sentence(for error: NetworkError, _ port: UInt16) -> String {

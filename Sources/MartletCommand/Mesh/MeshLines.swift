@@ -17,9 +17,9 @@ struct MeshLines {
         case .bootstrapFailed(let address, let failure):
             "[DISCOVERY] Bootstrap via \(address) failed: \(shown(failure)); trying again"
         case .connected(let peer, let count, let maximum):
-            peer.isInbound
-                ? "[NETWORK] Peer \(name(peer)) connected from \(peer.address)\(key(peer)) (\(count)/\(maximum) peers)"
-                : "[NETWORK] Connected to peer \(name(peer)) at \(peer.address)\(key(peer)) (\(count)/\(maximum) peers)"
+            "[NETWORK] "
+                + (peer.isInbound ? "Peer \(name(peer)) connected from" : "Connected to peer \(name(peer)) at")
+                + " \(peer.address)\(key(peer)) (\(count)/\(maximum) peers)"
         case .disconnected(let peer, let count, let maximum):
             "[NETWORK] Peer \(name(peer)) disconnected (\(count)/\(maximum) peers)"
         case .discovered(let count, let peer, let known):
@@ -84,6 +84,8 @@ struct MeshRecord: Encodable {
     var id: String?
     var name: String?
     var port: UInt16?
+    var secure: Bool?
+    var fingerprint: String?
     var address: String?
     var peer: Peer?
     var count: Int?

@@ -26,15 +26,17 @@ struct MeshSession {
         let events = Task { [node, isJSON] in
             for await event in node.events {
                 if isJSON {
-                    console.show(MeshRecord(event, at: Date()).json)
+                    var record = MeshRecord(event, at: Date())
+                    if case .started = event {
+                        (record.secure, record.fingerprint) = (node.transport.isSecure, node.transport.fingerprint)
+                    }
+                    console.show(record.json)
                 } else if let line = lines.line(for: event) {
                     console.show(MeshLines.stamped(line, at: Date()))
                 }
-                guard case .started = event, !node.configuration.transport.isSecure, !isJSON else { continue }
-                console.show(
-                    MeshLines.stamped(
-                        "[SYSTEM] The mesh is not encrypted: anyone on the way can read it, and this version cannot"
-                            + " change that (it will be --secure)", at: Date()))
+                if case .started = event, !isJSON {
+                    console.show(MeshLines.stamped(Self.security(of: node), at: Date()))
+                }
             }
         }
         // What comes from a pipe may be all there at once, long before anyone is connected.
@@ -45,6 +47,16 @@ struct MeshSession {
         await node.stop()
         await events.value
         await console.close()
+    }
+
+    /// What is to be known at the start of how safe it is.
+    private static func security(of node: MeshNode) -> String {
+        if let fingerprint = node.transport.fingerprint {
+            return "[SYSTEM] The mesh is encrypted, and others see this node with key \(fingerprint)"
+        }
+        return
+            "[SYSTEM] The mesh is not encrypted: anyone on the way can read and change it. To encrypt it, start all of"
+            + " its nodes with --secure"
     }
 
     /// Does what a line says. Returns whether to go on.

@@ -23,6 +23,12 @@ public enum Multistream {
         case agreed(String)
     }
 
+    /// Whether what has come in can still become the header. Who speaks something else is not waited for: a line of text
+    /// would be taken for the beginning of a longer one.
+    static func mayBecomeHeader(_ input: RawSpan) -> Bool {
+        input.byteCount == 0 || input[0] == UInt8(header.utf8.count + 1)
+    }
+
     /// Whether `name` can be proposed.
     public static func isProposable(_ name: String) -> Bool {
         let size = name.utf8.count
@@ -104,6 +110,7 @@ public struct MultistreamDialer: Sendable {
             guard next < proposals.count else { throw .noneInCommon }
             output.line(proposals[next])
         }
+        guard hasHeader || Multistream.mayBecomeHeader(input) else { throw .wrongHeader }
         return (reader.position, .needsMore)
     }
 }
@@ -150,6 +157,7 @@ public struct MultistreamListener: Sendable {
             }
             output.line(Multistream.notAvailable)
         }
+        guard hasHeader || Multistream.mayBecomeHeader(input) else { throw .wrongHeader }
         return (reader.position, .needsMore)
     }
 }

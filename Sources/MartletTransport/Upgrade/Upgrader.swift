@@ -2,7 +2,7 @@ public import MartletCrypto
 public import MartletIdentity
 public import MartletRuntime
 public import MartletTLS
-internal import MartletWire
+public import MartletWire
 
 /// The bounds of an upgrade.
 public struct UpgradeLimits: Hashable, Sendable {
@@ -88,6 +88,8 @@ public final class Upgrader {
         return TLSCredentials(
             hostKey: identity, certificateKey: certificateKey, at: environment.wallTime.seconds, using: &random)
     }()
+    /// What one who dials and speaks something else than libp2p is told before the stream is closed; nothing by itself.
+    public var answerToOthers = Bytes()
 
     /// An upgrader for the holder of `identity`, on the loop of `environment`, which secures connections by any of
     /// `security`, best first. In TLS it shows a certificate with a key of the kind `certificateKey`.
@@ -134,6 +136,7 @@ public final class Upgrader {
             return connection(channel, secured, request)
         } catch {
             _ = channel.finish()
+            if error == .negotiation(.wrongHeader), request.direction == .inbound { stream.write(answerToOthers) }
             channel.stream.close()
             throw error
         }
