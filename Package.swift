@@ -172,6 +172,7 @@ let package = Package(
 
         example("Frames"),
         example("Topics"),
+        example("Greeter"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
 
         tests(

@@ -13,7 +13,7 @@ final class MeshDriver {
     private let configuration: MeshConfiguration
     private let events: MeshEvents
     private let upgrade: MeshTransport.Upgrade?
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+    private let buffer: UnsafeMutableRawBufferPointer
     private var mesh: Mesh<RandomSource>
     private var listeners: [TCPListener] = []
     private var watch: InterfaceWatch?
@@ -24,6 +24,8 @@ final class MeshDriver {
     private var settling: [Signal] = []
     private var timer: LoopTimer!
     private var isDraining = false
+    /// What is wrong with the node itself and has not been told.
+    private var problems: [String] = []
 
     /// Someone who waits for what comes of a dial.
     private final class Waiter {
@@ -36,9 +38,7 @@ final class MeshDriver {
     /// Listens on `port`, or any that is free where it is 0, of all addresses of the host.
     init(
         port: UInt16, configuration: MeshConfiguration, events: MeshEvents, environment: any Environment
-    )
-        throws(NetworkError)
-    {
+    ) throws(NetworkError) {
         self.environment = environment
         self.configuration = configuration
         self.events = events
@@ -46,14 +46,20 @@ final class MeshDriver {
         upgrade = configuration.transport.makeUpgrade?(environment)
         let listener = try environment.listenTCP(SocketAddress(.anyV4, port: port), options: TCPOptions())
         listeners = [listener]
+        buffer = .allocate(byteCount: 64 << 10, alignment: 16)
         let bound = listener.localAddress.port
-        // A host without IPv6 is in order.
-        if let second = try? environment.listenTCP(SocketAddress(.anyV6, port: bound), options: TCPOptions()) {
-            listeners.append(second)
-        }
         mesh = Mesh(
-            port: bound, own: Self.addresses(of: environment), configuration: configuration,
-            random: environment.random, at: loop.now)
+            port: bound, own: [], configuration: configuration, random: environment.random, at: loop.now)
+        lookAtInterfaces()
+        do throws(NetworkError) {
+            listeners.append(
+                try environment.listenTCP(SocketAddress(.anyV6, port: bound), options: TCPOptions()))
+        } catch {
+            // A host without IPv6 is in order.
+            if mesh.vantage.own.contains(where: \.isV6) {
+                problems.append("port \(bound) cannot be listened on by IPv6: \(error.reason)")
+            }
+        }
         timer = LoopTimer(on: loop, label: "mesh") { [weak self] in
             guard let self else { return }
             mesh.handleTimeout(at: loop.now)
@@ -63,8 +69,30 @@ final class MeshDriver {
 
     deinit { buffer.deallocate() }
 
-    private static func addresses(of environment: any Environment) -> Set<IPAddress> {
-        Set((try? environment.interfaces())?.map(\.address.unmapped) ?? [])
+    /// Learns which addresses this host has.
+    private func lookAtInterfaces() {
+        do throws(NetworkError) {
+            mesh.handleInterfaces(Set(try environment.interfaces().map(\.address.unmapped)))
+        } catch {
+            problems.append("this host's addresses cannot be looked up: \(error.reason)")
+        }
+    }
+
+    private func watchInterfaces() {
+        do throws(NetworkError) {
+            watch = try environment.watchInterfaces { [weak self] in
+                guard let self else { return }
+                lookAtInterfaces()
+                reportProblems()
+            }
+        } catch {
+            problems.append("changes of this host's addresses will not be noticed: \(error.reason)")
+        }
+    }
+
+    private func reportProblems() {
+        for problem in problems { events.append(.failed(problem)) }
+        problems = []
     }
 
     // MARK: For the node
@@ -76,10 +104,7 @@ final class MeshDriver {
     var known: Int { mesh.book.count }
 
     func start(at addresses: [MeshAddress]) {
-        watch = try? environment.watchInterfaces { [weak self] in
-            guard let self else { return }
-            mesh.handleInterfaces(Self.addresses(of: environment))
-        }
+        watchInterfaces()
         for listener in listeners {
             listener.onConnection = { [weak self] stream in
                 if let self { accept(stream) } else { stream.reset() }
@@ -87,6 +112,7 @@ final class MeshDriver {
         }
         mesh.start(at: addresses, now: loop.now)
         drain()
+        reportProblems()
     }
 
     func say(_ text: String) throws(MeshLine.Unsayable) -> Int {

@@ -1,4 +1,4 @@
-import Synchronization
+import MartletRuntime
 
 /// What happens to a node, in order, for one reader on any task: `for await event in node.events`.
 ///
@@ -34,7 +34,7 @@ public final class MeshEvents: AsyncSequence, Sendable {
         }
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// Keeps at most `count` events, one at least, for who does not take them.
     func keep(_ count: Int) {

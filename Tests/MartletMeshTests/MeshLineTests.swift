@@ -75,6 +75,12 @@ struct MeshLineTests {
         #expect(greeting?.port == port)
     }
 
+    @Test("a node greets with its port as its id, and with that as its name where it has none")
+    func ownGreeting() {
+        #expect(Greeting(port: 8001, name: "alice").bytes == Bytes(utf8: "peer-8001:alice\n"))
+        #expect(Greeting(port: 8002, name: nil).bytes == Bytes(utf8: "peer-8002:peer-8002\n"))
+    }
+
     @Test(
         "what is no greeting is none",
         arguments: [

@@ -1,9 +1,11 @@
 import Martlet
-@_spi(Fuzzing) import MartletMesh
 
 /// The plain-text mesh, fed by strangers.
 let meshTargets: [FuzzTarget] = [
-    FuzzTarget("Mesh") { input in MeshExercise.run(input) },
+    FuzzTarget("Mesh") { input in
+        var exercise = MeshExercise()
+        exercise.take(input)
+    },
 
     FuzzTarget("MeshAddress") { input in
         guard let address = input.utf8.flatMap({ MeshAddress($0) }) else { return }

@@ -1,5 +1,6 @@
 import CEdit
 import Foundation
+import MartletRuntime
 import Synchronization
 
 /// Where a person types lines and reads others.
@@ -15,7 +16,7 @@ protocol LineConsole: Sendable {
 /// Standard input and output where they are no terminal.
 final class PlainConsole: LineConsole {
     let lines: AsyncStream<String>
-    private let output = Mutex(())
+    private let output = Lock(())
 
     init() {
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
@@ -52,7 +53,7 @@ final class TerminalConsole: LineConsole {
 
     let lines: AsyncStream<String>
     fileprivate let typed: AsyncStream<String>.Continuation
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let wakeUp: (read: Int32, write: Int32)
     private let prompt: String
 
@@ -163,6 +164,6 @@ final class TerminalConsole: LineConsole {
 }
 
 /// The console that libedit's callbacks belong to: libedit has one of everything in a process.
-private let current = Mutex<TerminalConsole?>(nil)
+private let current = Lock<TerminalConsole?>(nil)
 /// Where a signal's handler writes.
 private let interruption = Atomic<Int32>(-1)
