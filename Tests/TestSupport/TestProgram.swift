@@ -140,13 +140,13 @@ public final class TestProgram: Sendable {
 
     /// Waits until everything that it wrote has been read: it, and whoever has its output from it, has closed that.
     public func waitForEndOfOutput() async throws {
-        try await onOwnThread { [self] in
+        try await onOwnThread { [output] in
             let deadline = Date(timeIntervalSinceNow: Self.patience)
-            condition.lock()
-            defer { condition.unlock() }
-            while !state.withLock({ $0.isOver }) {
-                guard condition.wait(until: deadline) else {
-                    throw Failure(description: "its output never ended:\n\(text)")
+            output.condition.lock()
+            defer { output.condition.unlock() }
+            while !output.state.withLock({ $0.isOver }) {
+                guard output.condition.wait(until: deadline) else {
+                    throw Failure(description: "its output never ended:\n\(output.text)")
                 }
             }
         }
