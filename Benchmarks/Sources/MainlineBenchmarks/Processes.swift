@@ -65,7 +65,7 @@ final class Server {
         port = UInt16(try line()) ?? 0
     }
 
-    deinit { process.terminate() }
+    deinit { if process.isRunning { process.terminate() } }
 
     /// What it answers to a line.
     func state() throws -> [Int] {

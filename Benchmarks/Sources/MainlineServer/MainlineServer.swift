@@ -1,5 +1,6 @@
 import Glibc
 import MartletMainline
+import MartletRouting
 import MartletRuntime
 import MartletWire
 
@@ -26,7 +27,7 @@ struct MainlineServer {
 
     private static func tell(_ line: String) {
         let bytes = Array("\(line)\n".utf8)
-        guard write(1, bytes, bytes.count) == bytes.count else { return exit(1) }
+        guard write(1, bytes, bytes.count) == bytes.count else { exit(1) }
     }
 }
 
@@ -53,12 +54,9 @@ private final class Served: @unchecked Sendable {
             configuration, environment: environment, ports: [OwnDatagramPort(socket)], metrics: metrics)
         await dht.start()
         // All of them, not only those that the way to its neighbours leads by.
-        for number in UInt8(0)..<16 {
-            try await dht.nodes(around: NodeID(boundTo: IPAddress(number, 0, 0, 1), using: &random)).end()
-        }
+        var random = environment.random
+        for _ in 0..<16 { try await dht.nodes(around: NodeID(using: &random)).end() }
     }
-
-    private var random = SystemRandomNumberGenerator()
 
     var state: String { "\(dht.status.first?.nodes.count ?? 0) \(metrics.announcements.value)" }
 }
