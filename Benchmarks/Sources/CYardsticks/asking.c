@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -46,14 +47,23 @@ int yardstick_ask(
     struct yardstick_asked *asked) {
     static uint8_t room[batch][largest];
     struct iovec out[batch], in[batch];
-    struct mmsghdr sending[batch], receiving[batch];
-    memset(sending, 0, sizeof sending);
+    struct mmsghdr receiving[batch];
     memset(receiving, 0, sizeof receiving);
     for (int i = 0; i < batch; i++) {
         in[i] = (struct iovec){room[i], largest};
-        sending[i].msg_hdr = (struct msghdr){.msg_iov = &out[i], .msg_iovlen = 1};
         receiving[i].msg_hdr = (struct msghdr){.msg_iov = &in[i], .msg_iovlen = 1};
     }
+    // One call sends many questions of one size, so that asking costs less than answering.
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(uint16_t))];
+    } control;
+    memset(&control, 0, sizeof control);
+    control.header = (struct cmsghdr){CMSG_LEN(sizeof(uint16_t)), SOL_UDP, UDP_SEGMENT};
+    memcpy(CMSG_DATA(&control.header), &sizes[0], sizeof(uint16_t));
+    struct msghdr sending = {.msg_iov = out, .msg_control = &control, .msg_controllen = sizeof control};
+    for (int i = 0; i < count; i++)
+        if (sizes[i] != sizes[0]) return EINVAL;
     memset(asked, 0, sizeof *asked);
     int descriptor = open_socket(port);
     if (descriptor < 0) return errno;
@@ -72,9 +82,10 @@ int yardstick_ask(
                     place = questions;
                 }
             }
-            int sent = sendmmsg(descriptor, sending, (unsigned)free, 0);
+            sending.msg_iovlen = (size_t)free;
+            ssize_t sent = sendmsg(descriptor, &sending, 0);
             if (sent < 0 && errno != ECONNREFUSED) break;
-            if (sent > 0) waiting += sent;
+            if (sent > 0) waiting += free;
         }
         int got = recvmmsg(descriptor, receiving, batch, MSG_WAITFORONE, NULL);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {

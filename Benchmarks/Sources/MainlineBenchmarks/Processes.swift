@@ -2,12 +2,13 @@ import Foundation
 import Martlet
 import MartletRuntime
 
-/// Nodes that answer every question with their id, so that others' tables have somebody to hold.
+/// Nodes that answer every question with their id and eight others of them, so that tables have somebody to hold.
 // The sockets are made and used on the loop alone; the ports do not change afterwards.
 final class Population: @unchecked Sendable {
     private let environment: SystemEnvironment
     private var sockets: [UDPSocket] = []
     private(set) var ports: [UInt16] = []
+    private var ids: [NodeID] = []
 
     init(_ count: Int) async throws {
         let log = Logger(subsystem: "dht", sink: TextLogSink { WallTime(nanoseconds: 0) }, levels: LogLevels(.error))
@@ -17,16 +18,23 @@ final class Population: @unchecked Sendable {
             for _ in 0..<count {
                 let id = NodeID(using: &random)
                 let socket = try environment.bindUDP(SocketAddress(.loopbackV4, port: 0), options: UDPOptions())
-                socket.onDatagram = { [weak socket] datagram in
-                    guard let query = try? Bencode(Bytes(copying: datagram.bytes)), query["q"] != nil,
+                socket.onDatagram = { [weak self, weak socket] datagram in
+                    guard let self, let query = try? Bencode(Bytes(copying: datagram.bytes)), query["q"] != nil,
                         let transaction = query["t"]
                     else { return }
+                    var nodes = Writer()
+                    for _ in 0..<8 {
+                        let other = Int(random.next(upperBound: UInt64(ids.count)))
+                        nodes.bytes(ids[other].bytes)
+                        nodes.address(.loopbackV4)
+                        nodes.integer(ports[other])
+                    }
                     let answer = Bencode.dictionary([
                         Bencode.Entry(
                             Bytes(utf8: "r"),
                             .dictionary([
                                 Bencode.Entry(Bytes(utf8: "id"), .string(id.bytes)),
-                                Bencode.Entry(Bytes(utf8: "nodes"), .string(Bytes())),
+                                Bencode.Entry(Bytes(utf8: "nodes"), .string(nodes.finish())),
                                 Bencode.Entry(Bytes(utf8: "token"), .string(Bytes(utf8: "token"))),
                             ])),
                         Bencode.Entry(Bytes(utf8: "t"), transaction),
@@ -36,6 +44,7 @@ final class Population: @unchecked Sendable {
                 }
                 sockets.append(socket)
                 ports.append(socket.localAddress.port)
+                ids.append(id)
             }
         }
     }

@@ -25,7 +25,7 @@ struct yardstick_asked {
 };
 
 // Sends questions of KRPC in turn to whoever listens at a port of loopback, with at most so many waiting for an answer at
-// once, for so long. The questions stand one behind the other.
+// once, for so long. The questions stand one behind the other and are all of one size; 32 are sent by one call (UDP_SEGMENT).
 int yardstick_ask(
     uint16_t port, const uint8_t *questions, const uint16_t *sizes, int count, int window, double seconds,
     struct yardstick_asked *asked);
