@@ -10,6 +10,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 .product(name: "Martlet", package: "martlet"), .product(name: "MartletMainline", package: "martlet"),
+                .product(name: "MartletSimulator", package: "martlet"),
             ],
             swiftSettings: [
                 .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
