@@ -81,23 +81,29 @@ struct MultistreamTests {
     @Test("lines that are none are refused before they are read")
     func hostile() {
         let table: [([UInt8], MultistreamError)] = [
-            ([0x81, 0x08], .lineTooLong(1025)),
-            ([0xFF, 0xFF, 0xFF, 0xFF, 0x7F], .lineTooLong(0x7_FFFF_FFFF)),
-            ([0x80, 0x00], .malformedLine),
-            ([0x00], .malformedLine),
-            ([0x02, 0x61, 0x62], .malformedLine),
+            (header + [0x81, 0x08], .lineTooLong(1025)),
+            (header + [0xFF, 0xFF, 0xFF, 0xFF, 0x7F], .lineTooLong(0x7_FFFF_FFFF)),
+            (header + [0x80, 0x00], .malformedLine),
+            (header + [0x00], .malformedLine),
+            (header + [0x02, 0x61, 0x62], .malformedLine),
             (header + [0x02, 0xFF, 0x0A], .malformedLine),
             (header + (0..<65).flatMap { line("/\($0)") }, .tooManyProposals),
         ]
         for (input, expected) in table {
             #expect(throws: expected) { try listen(input) }
         }
-        #expect(throws: MultistreamError.malformedLine) { try listen([UInt8](repeating: 0xFF, count: 9)) }
+        #expect(throws: MultistreamError.malformedLine) { try listen(header + [UInt8](repeating: 0xFF, count: 9)) }
     }
 
-    @Test("who speaks something else is known by the first byte", arguments: ["peer-8001:alice\n", "GET /", "\u{7F}"])
-    func others(text: String) {
-        #expect(throws: MultistreamError.wrongHeader) { try listen(Array(text.utf8)) }
-        #expect(throws: MultistreamError.wrongHeader) { try dial(["/x"], Array(text.utf8)) }
+    @Test(
+        "who speaks something else is known by the first byte, however much has come",
+        arguments: ["peer-8001:alice\n", "GET /", "\u{7F}", "\u{0}\u{0}"].map { Array($0.utf8) } + [
+            [0xFF, 0xFF, 0x03, 0x61]
+        ])
+    func others(bytes: [UInt8]) {
+        for count in 1...bytes.count {
+            #expect(throws: MultistreamError.wrongHeader) { try listen(Array(bytes.prefix(count))) }
+            #expect(throws: MultistreamError.wrongHeader) { try dial(["/x"], Array(bytes.prefix(count))) }
+        }
     }
 }

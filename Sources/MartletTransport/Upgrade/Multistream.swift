@@ -97,6 +97,7 @@ public struct MultistreamDialer: Sendable {
     public mutating func handle(
         _ input: RawSpan, into output: inout Writer
     ) throws(MultistreamError) -> (used: Int, progress: Multistream.Progress) {
+        guard hasHeader || Multistream.mayBecomeHeader(input) else { throw .wrongHeader }
         var reader = Reader(input)
         while let line = try reader.line() {
             guard hasHeader else {
@@ -110,7 +111,6 @@ public struct MultistreamDialer: Sendable {
             guard next < proposals.count else { throw .noneInCommon }
             output.line(proposals[next])
         }
-        guard hasHeader || Multistream.mayBecomeHeader(input) else { throw .wrongHeader }
         return (reader.position, .needsMore)
     }
 }
@@ -131,6 +131,7 @@ public struct MultistreamListener: Sendable {
     public mutating func handle(
         _ input: RawSpan, into output: inout Writer, all: [String] = [], accepts: (String) -> Bool
     ) throws(MultistreamError) -> (used: Int, progress: Multistream.Progress) {
+        guard hasHeader || Multistream.mayBecomeHeader(input) else { throw .wrongHeader }
         var reader = Reader(input)
         while let line = try reader.line() {
             guard hasHeader else {
@@ -157,7 +158,6 @@ public struct MultistreamListener: Sendable {
             }
             output.line(Multistream.notAvailable)
         }
-        guard hasHeader || Multistream.mayBecomeHeader(input) else { throw .wrongHeader }
         return (reader.position, .needsMore)
     }
 }
