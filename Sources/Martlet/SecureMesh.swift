@@ -30,7 +30,8 @@ private final class SecureMesh {
 
     init(_ environment: any Environment, _ identity: PrivateKey) {
         loop = environment.loop
-        upgrader = Upgrader(environment: environment, identity: identity)
+        // One way for all: then a dialler begins with it at once.
+        upgrader = Upgrader(environment: environment, identity: identity, security: [.noise])
         upgrader.answerToOthers = Bytes(utf8: Self.answerToOthers)
     }
 
