@@ -5,6 +5,8 @@ SWIFT ?= swift
 FLAGS ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# Whose tests run under the sanitizers, as in: make sanitize SANITIZE=MartletMeshTests
+SANITIZE ?= MartletRuntimeTests MartletSimulatorTests MartletStoreTests MartletMetadataTests MartletSwarmTests MartletCommandTests
 # What the benchmarks are told, as in: make bench BENCH="--filter frame --json"
 BENCH ?=
 
@@ -21,7 +23,7 @@ help:
 	@echo "make bench       run the benchmarks beside their yardsticks and print the table"
 	@echo "make bench-gate  check the benchmarks' allocations and instructions against their thresholds"
 	@echo "make fuzz        run each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) and print what it covered"
-	@echo "make sanitize    run the tests under the address sanitizer and under the thread sanitizer"
+	@echo "make sanitize    run the tests of SANITIZE under the address sanitizer and under the thread sanitizer"
 	@echo "make lint        check the format of the code"
 	@echo "make format      format the code"
 	@echo
@@ -57,8 +59,8 @@ fuzz: setup
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh Scripts/fuzz
 
 sanitize: setup
-	@sh Scripts/sanitize address
-	@sh Scripts/sanitize thread
+	@sh Scripts/sanitize address $(SANITIZE)
+	@sh Scripts/sanitize thread $(SANITIZE)
 
 lint:
 	$(SWIFT) format lint --strict --parallel --recursive $(wildcard $(SOURCES))
