@@ -142,16 +142,18 @@ struct TopicTests {
 
 @Suite("Messages")
 struct MessageTests {
-    static let messages: [MetadataMessage] = [
-        MetadataMessage(id: 1, .hello([Bytes([1, 2]), Bytes([3])])),
-        MetadataMessage(id: 2, .welcome([.init(place: 3, proof: Bytes([9]))])),
-        MetadataMessage(id: 3, .push(Bytes([1, 2, 3]))),
-        MetadataMessage(id: 4, .taken(77)),
-        MetadataMessage(
-            id: 5, .summary(.init(first: 5, last: .max, entries: [.init(place: 6, sequence: 7)]))),
-        MetadataMessage(id: 6, .records([Bytes([1]), Bytes([2])])),
-        MetadataMessage(id: 7, .refused(.notNewer)),
-    ]
+    static var messages: [MetadataMessage] {
+        [
+            MetadataMessage(id: 1, .hello([Bytes([1, 2]), Bytes([3])])),
+            MetadataMessage(id: 2, .welcome([.init(place: 3, proof: Bytes([9]))])),
+            MetadataMessage(id: 3, .push(Bytes([1, 2, 3]))),
+            MetadataMessage(id: 4, .taken(77)),
+            MetadataMessage(
+                id: 5, .summary(.init(first: 5, last: .max, entries: [.init(place: 6, sequence: 7)]))),
+            MetadataMessage(id: 6, .records([Bytes([1]), Bytes([2])])),
+            MetadataMessage(id: 7, .refused(.notNewer)),
+        ]
+    }
 
     @Test("each message is read as it was written", arguments: messages)
     func roundTrip(_ message: MetadataMessage) throws {
