@@ -6,7 +6,7 @@ FLAGS ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
 # Whose tests run under the sanitizers, as in: make sanitize SANITIZE=MartletMeshTests
-SANITIZE ?= MartletRuntimeTests MartletSimulatorTests MartletStoreTests MartletMetadataTests MartletSwarmTests
+SANITIZE ?= MartletRuntimeTests MartletSimulatorTests MartletStoreTests MartletMetadataTests
 # What the benchmarks are told, as in: make bench BENCH="--filter frame --json"
 BENCH ?=
 
