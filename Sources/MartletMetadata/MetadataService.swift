@@ -17,8 +17,8 @@ public struct MetadataConfiguration: Sendable {
     public var collecting = Duration.milliseconds(100)
     /// To how many neighbours a record that is news is passed on at once.
     public var fanOut = 4
-    /// How many bytes of news are passed on in a second; the rest waits for the comparison.
-    public var newsPerSecond = 4096
+    /// How many bytes of news are passed on; the rest waits for the comparison.
+    public var news = Rate(burst: 64 << 10, perSecond: 4096)
     /// How many conversations there may be.
     public var sessions = 512
     /// What the book of records holds.
@@ -48,6 +48,9 @@ public final class MetadataService {
     /// The name of the protocol.
     public static let name = "/martlet/metadata/1.0.0"
 
+    /// How many questions a new neighbour is asked at the most to learn all that it knows: enough for a full book.
+    static let maximumRounds = 512
+
     /// How it behaves.
     public let configuration: MetadataConfiguration
     /// What is known of others.
@@ -63,7 +66,7 @@ public final class MetadataService {
     private var draft: NodeMetadata
     private var sessions: [ObjectIdentifier: MetadataSession] = [:]
     private var neighbours: [PeerID: MetadataSession] = [:]
-    private var news: Allowance
+    private var news = RateMeter()
     private var timer: LoopTimer!
     private var pushTimer: LoopTimer!
     private var registration: ProtocolRegistration?
@@ -85,7 +88,6 @@ public final class MetadataService {
         self.configuration = configuration
         self.metrics = MetadataMetrics(metrics)
         book = MetadataBook(of: swarm.localPeer, topics: topics, limits: configuration.book)
-        news = Allowance(perSecond: configuration.newsPerSecond, burst: 16 * configuration.newsPerSecond)
         random = swarm.environment.random
         draft = metadata
         draft.sequence = above
@@ -192,7 +194,10 @@ public final class MetadataService {
     }
 
     private func accept(_ stream: MartletTransport.Stream) {
-        guard sessions.count < configuration.sessions else { return stream.reset() }
+        guard sessions.count < configuration.sessions else {
+            refused(.full, stream.remotePeer)
+            return stream.reset()
+        }
         let session = begin(stream, isOpener: false)
         session.onRequest = { [weak self, weak session] in
             guard let self, let session else { return nil }
@@ -219,6 +224,7 @@ public final class MetadataService {
         sessions[ObjectIdentifier(session)] = nil
         guard neighbours[session.peer] === session else { return }
         neighbours[session.peer] = nil
+        metrics.neighbours.record(Int64(neighbours.count))
         onEvent?(.neighbourLost(session.peer))
     }
 
@@ -237,7 +243,8 @@ public final class MetadataService {
         metrics.requests.increment()
         switch request {
         case .hello(let proofs):
-            guard !session.isOpener, session.shared.isEmpty else { return .refused(.outOfTurn) }
+            guard !session.isOpener, !session.hasHeardHello else { return .refused(.outOfTurn) }
+            session.hasHeardHello = true
             return welcome(proofs, in: session)
         case .push(let bytes):
             guard !session.shared.isEmpty else { return .refused(.outOfTurn) }
@@ -320,7 +327,7 @@ public final class MetadataService {
         }
         let size = record.envelope.bytes.count + 16
         for peer in others.shuffled(using: &random).prefix(configuration.fanOut) {
-            guard news.take(size, at: loop.now) else { return }
+            guard news.take(configuration.news, amount: size, at: loop.now) else { return }
             neighbours[peer]?.tell(.push(record.envelope.bytes))
         }
     }
@@ -336,7 +343,9 @@ public final class MetadataService {
     private nonisolated(nonsending) func compareAll(with session: MetadataSession) async {
         loop.preconditionCurrent()
         var first: UInt64 = 0
-        while let (summary, learnt) = await compare(with: session, from: first) {
+        // A neighbour that makes up news without end is not listened to for ever.
+        for _ in 0..<Self.maximumRounds {
+            guard let (summary, learnt) = await compare(with: session, from: first) else { return }
             // An answer has a bound of its own, so a stretch is done when nothing more comes of it.
             if learnt > 0 { continue }
             guard summary.last >= first, summary.last < .max else { return }

@@ -1,5 +1,6 @@
 internal import MartletIdentity
 internal import MartletRuntime
+internal import MartletSwarm
 internal import MartletTransport
 internal import MartletWire
 
@@ -30,11 +31,15 @@ final class MetadataSession {
     private var nextID: UInt64 = 1
     private var outbox: [Bytes] = []
     private let hasOutput: Signal
-    private var allowance = Allowance(perSecond: 50, burst: 200)
+    private var requests = RateMeter()
     private(set) var isOver = false
+    /// Whether the other side has said hello, with whatever outcome.
+    var hasHeardHello = false
     /// Ends it where no hello comes.
     var helloTimer: LoopTimer?
 
+    /// How often the other side may ask.
+    static let requestRate = Rate(burst: 200, perSecond: 50)
     /// How many messages may wait to be sent. Who reads so slowly is dropped.
     static let maximumOutbox = 1024
 
@@ -84,7 +89,7 @@ final class MetadataSession {
             }
             return true
         }
-        guard allowance.take(at: loop.now) else {
+        guard requests.take(Self.requestRate, at: loop.now) else {
             send(MetadataMessage(id: message.id, .refused(.tooMuch)))
             return true
         }
@@ -140,30 +145,5 @@ final class MetadataSession {
         for waiter in waiting.values { waiter(.failure(.ended)) }
         onRequest = nil
         hasOutput.signal()
-    }
-}
-
-/// So much a second, and so much at once: a machine.
-struct Allowance {
-    private let perSecond: Int64
-    private let burst: Int64
-    private var left: Int64
-    private var since = Instant.start
-
-    init(perSecond: Int, burst: Int) {
-        self.perSecond = Int64(perSecond)
-        self.burst = Int64(burst) * 1_000_000_000
-        left = self.burst
-    }
-
-    /// Takes `amount` at `now`, if there is so much.
-    mutating func take(_ amount: Int = 1, at now: Instant) -> Bool {
-        let (gained, overflow) = max(0, (now - since).nanoseconds).multipliedReportingOverflow(by: perSecond)
-        left = overflow ? burst : min(burst, left + min(burst, gained))
-        since = now
-        let cost = Int64(amount) * 1_000_000_000
-        guard left >= cost else { return false }
-        left -= cost
-        return true
     }
 }

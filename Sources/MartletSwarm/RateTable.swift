@@ -1,15 +1,18 @@
-internal import MartletRuntime
+package import MartletRuntime
 
 /// How much of a `Rate` one source has used: a machine of one number (the generic cell rate algorithm).
-struct RateMeter: Sendable {
+package struct RateMeter: Sendable {
     /// When all that was used is paid back.
     private(set) var restedAt = Instant.start
 
-    /// Whether it may happen once more at `now`; counts it where it may.
-    mutating func take(_ rate: Rate, at now: Instant) -> Bool {
+    /// One of which nothing is used.
+    package init() {}
+
+    /// Whether it may happen `amount` times more at `now`; counts them where it may.
+    package mutating func take(_ rate: Rate, amount: Int = 1, at now: Instant) -> Bool {
         let interval = 1_000_000_000 / rate.perSecond
         let start = max(restedAt, now)
-        let next = start + .nanoseconds(Int64(interval))
+        let next = start + .nanoseconds(Int64(interval * Double(amount)))
         let allowance = Duration.nanoseconds(Int64(interval * Double(rate.burst)))
         guard next <= now + allowance else { return false }
         restedAt = next

@@ -113,6 +113,38 @@ struct ServiceTests {
         #expect(answers == [.refused(.outOfTurn), .refused(.outOfTurn)])
     }
 
+    @Test("a neighbour that makes up news without end is asked so often and no more")
+    func endlessNews() throws {
+        var asked: UInt64 = 0
+        let (world, members) = Self.world(2) { member in
+            guard member.number == 1 else { return }
+            member.service.stop()
+            member.swarm.add(addresses: [address("/ip4/192.0.2.2/tcp/4001")], of: peer(2))
+            let stream = try await member.swarm.openStream(to: peer(2), MetadataService.name)
+            let proof = TopicKey("cooks").proof(
+                of: .opener, opener: peer(1), answerer: peer(2), binding: stream.binding)
+            try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
+            while let bytes = try await stream.readMessage(upTo: MetadataMessage.maximumSize) {
+                let message = try MetadataMessage(bytes)
+                guard case .summary = message.body else { continue }
+                asked += 1
+                let news = BookTests.record(9, asked).envelope.bytes
+                try await stream.writeMessage(MetadataMessage(id: message.id, .records([news])).encoded)
+            }
+        }
+        try world.run(for: .seconds(60))
+        // The comparisons that are due every ten seconds come on top.
+        #expect(asked > 400 && asked <= 512 + 7)
+        #expect(members()[2]?.service.book.count == 1)
+    }
+
+    @Test("a second hello is refused, whatever became of the first")
+    func secondHello() throws {
+        let guess = MetadataMessage.Body.hello([Bytes([UInt8](repeating: 1, count: 16))])
+        let answers = try Self.answer(to: [guess, guess])
+        #expect(answers == [.refused(.noCommonTopic), .refused(.outOfTurn)])
+    }
+
     @Test("who asks too much is told so, and nobody is hurt")
     func tooMuch() throws {
         let all = MetadataSummary(first: 0, last: .max, entries: [])
