@@ -218,8 +218,8 @@ final class QUICConnection: Connection {
         stopInput(of: stream)
     }
 
-    /// The other side wants no more on `stream`. ngtcp2 resets this direction by itself, and no release of it up to 1.18
-    /// tells the code that came with STOP_SENDING: the writer sees 0 in its place.
+    /// The other side wants no more on `stream`. ngtcp2 resets this direction by itself, and version 1.11 does not tell
+    /// the code that came with STOP_SENDING: the writer sees 0 in its place.
     func wasStopped(_ stream: QUICStream) {
         stream.link.deliverStop(code: 0)
         stream.dropOutput()
