@@ -31,6 +31,7 @@ let package = Package(
         .library(name: "Martlet", targets: ["Martlet"]),
         .library(name: "MartletMainline", targets: ["MartletMainline"]),
         .library(name: "MartletStore", targets: ["MartletStore"]),
+        .library(name: "MartletConfiguration", targets: ["MartletConfiguration"]),
         .library(name: "MartletSimulator", targets: ["MartletSimulator"]),
         .executable(name: "martlet", targets: ["MartletCommand"]),
     ],
@@ -140,6 +141,13 @@ let package = Package(
                 "MartletCrypto", "MartletRuntime", "MartletWire", "CSeededRandom",
             ]),
 
+        .systemLibrary(
+            name: "CYAML", path: "Sources/C/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        room("MartletConfiguration", needs: ["MartletIdentity", "MartletRuntime", "MartletWire", "CYAML"]),
+        tests(
+            "MartletConfigurationTests",
+            needs: ["MartletConfiguration", "MartletIdentity", "MartletRuntime", "MartletWire"]),
+
         room("MartletMesh", needs: ["MartletRuntime", "MartletWire"]),
         tests(
             "MartletMeshTests",
@@ -158,9 +166,13 @@ let package = Package(
             name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         .executableTarget(
             name: "MartletCommand",
-            dependencies: ["Martlet", "MartletMainline", "MartletMesh", "MartletRuntime", "CEdit"],
+            dependencies: [
+                "Martlet", "MartletConfiguration", "MartletMainline", "MartletMesh", "MartletRuntime", "CEdit",
+            ],
             swiftSettings: house),
-        tests("MartletCommandTests", needs: ["MartletCommand", "MartletMesh", "MartletWire"]),
+        tests(
+            "MartletCommandTests",
+            needs: ["MartletCommand", "MartletConfiguration", "MartletMesh", "MartletWire"]),
 
         tests(
             "InteropTests",

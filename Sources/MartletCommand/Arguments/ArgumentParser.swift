@@ -1,3 +1,5 @@
+import MartletConfiguration
+
 /// An argument of a command with the name that it has on the command line.
 struct NamedArgument {
     /// The property's name in the form of options: `secret-key`.
@@ -164,29 +166,4 @@ private func take(_ value: String, _ argument: NamedArgument) throws {
     throw UsageError(
         "'\(value)' is no value for \(argument.shown), which takes \(wanted)",
         suggestion: closest(to: value, among: choices))
-}
-
-/// The one of `words` that differs from `word` by so little that it may have been meant.
-func closest(to word: String, among words: [String]) -> String? {
-    let distances = words.map { ($0, editDistance(Array(word), Array($0))) }
-    guard let best = distances.min(by: { $0.1 < $1.1 }), best.1 <= max(1, word.count / 3) else { return nil }
-    return best.0
-}
-
-/// How many characters must be put in, left out, replaced or swapped to get from one word to the other.
-private func editDistance(_ one: [Character], _ other: [Character]) -> Int {
-    var rows = [[Int]](repeating: [Int](repeating: 0, count: other.count + 1), count: one.count + 1)
-    for row in 0...one.count { rows[row][0] = row }
-    for column in 0...other.count { rows[0][column] = column }
-    for row in 0..<one.count {
-        for column in 0..<other.count {
-            let replaced = rows[row][column] + (one[row] == other[column] ? 0 : 1)
-            var least = min(replaced, rows[row][column + 1] + 1, rows[row + 1][column] + 1)
-            if row > 0, column > 0, one[row] == other[column - 1], one[row - 1] == other[column] {
-                least = min(least, rows[row - 1][column - 1] + 1)
-            }
-            rows[row + 1][column + 1] = least
-        }
-    }
-    return rows[one.count][other.count]
 }
