@@ -11,6 +11,7 @@ let package = Package(
             dependencies: [
                 .product(name: "Martlet", package: "martlet"), .product(name: "MartletMainline", package: "martlet"),
                 .product(name: "MartletSimulator", package: "martlet"),
+                .product(name: "MartletConfiguration", package: "martlet"),
             ],
             swiftSettings: [
                 .enableUpcomingFeature("NonisolatedNonsendingByDefault"),

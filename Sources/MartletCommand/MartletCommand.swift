@@ -10,6 +10,7 @@ struct MartletCommand: ParsableCommand {
             examples: ["martlet listen", "martlet dht find chess", "martlet version"],
             subcommands: [
                 ListenCommand.self, PingCommand.self, PerfCommand.self, DHTCommand.self, MeshCommand.self,
+                ConfigCommand.self,
                 VersionCommand.self,
             ])
     }

@@ -186,7 +186,13 @@ private func multiaddr(_ text: String) throws(WrongValue) -> Multiaddr {
     do throws(MultiaddrError) {
         return try Multiaddr(parsing: text)
     } catch {
-        throw WrongValue("which is no address (\(error))")
+        switch error.reason {
+        case .empty: throw WrongValue("which names no protocol")
+        case .unknownName(let name): throw WrongValue("in which \(quoted(name)) is no protocol")
+        case .value(let step, .missing): throw WrongValue("in which \(step.name) has no value")
+        case .value(let step, _): throw WrongValue("in which \(step.name) has a value that it cannot have")
+        case .malformed, .unknownCode: throw WrongValue("which is no address from byte \(error.offset + 1) on")
+        }
     }
 }
 

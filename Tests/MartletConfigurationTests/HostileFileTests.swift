@@ -52,18 +52,22 @@ struct HostileFileTests {
     @Test(
         "too much of anything ends the reading with one mistake",
         arguments: [
-            (String(repeating: "[", count: 100_000), "f:1:16: values stand more than 16 deep in each other"),
-            (String(repeating: "{a: ", count: 100_000), "f:1:61: values stand more than 16 deep in each other"),
-            (String(repeating: "- ", count: 100_000), "f:1:31: values stand more than 16 deep in each other"),
-            (String(repeating: "? ", count: 100_000), "f:1:31: values stand more than 16 deep in each other"),
-            ((0..<20_000).map { "k\($0):\n" }.joined(), "f:5000:6: there are more than 10000 values"),
-            ("a: [" + String(repeating: "b,", count: 20_000) + "]", "f:1:20001: there are more than 10000 values"),
-            (String(repeating: "#", count: 1 << 20) + "#", "f:1:1: the file has 1048577 bytes"),
-            (String(repeating: "%TAG !a! b\n", count: 90_000), "f:1:1: a line begins with '%'"),
+            MistakeCase(String(repeating: "[", count: 100_000), "f:1:16: values stand more than 16 deep in each other"),
+            MistakeCase(
+                String(repeating: "{a: ", count: 100_000), "f:1:61: values stand more than 16 deep in each other"),
+            MistakeCase(
+                String(repeating: "- ", count: 100_000), "f:1:31: values stand more than 16 deep in each other"),
+            MistakeCase(
+                String(repeating: "? ", count: 100_000), "f:1:31: values stand more than 16 deep in each other"),
+            MistakeCase((0..<20_000).map { "k\($0):\n" }.joined(), "f:5000:7: there are more than 10000 values"),
+            MistakeCase(
+                "a: [" + String(repeating: "b,", count: 20_000) + "]", "f:1:19999: there are more than 10000 values"),
+            MistakeCase(String(repeating: "#", count: 1 << 20) + "#", "f:1:1: the file has 1048577 bytes"),
+            MistakeCase(String(repeating: "%TAG !a! b\n", count: 90_000), "f:1:1: a line begins with '%'"),
         ])
-    func tooMuch(text: String, message: String) {
-        let mistakes = configuration(text).mistakes.map { "\($0.origin.place): \($0.problem)" }
-        #expect(mistakes.last == message)
+    func tooMuch(wrong: MistakeCase) {
+        let mistakes = configuration(wrong.text).mistakes.map { "\($0.origin.place): \($0.problem)" }
+        #expect(mistakes.last == wrong.message)
     }
 
     @Test("however many mistakes there are, at most a hundred of a kind are told")

@@ -116,8 +116,12 @@ struct MistakeTests {
             "f:1:23: an entry of network.bootstrap is '2001:db8::1', which has no port; write [2001:db8::1]:PORT"),
         MistakeCase(
             "network: {bootstrap: [/ip4/1.2.3.400/tcp/1]}",
-            "f:1:23: an entry of network.bootstrap is '/ip4/1.2.3.400/tcp/1', which is no address (not a value of ip4:"
-                + " a number is larger than allowed at byte 11); \(bootstrap)"),
+            "f:1:23: an entry of network.bootstrap is '/ip4/1.2.3.400/tcp/1', in which ip4 has a value that"
+                + " it cannot have; \(bootstrap)"),
+        MistakeCase(
+            "network: {bootstrap: [/ip4/1.2.3.4/ucp/1]}",
+            "f:1:23: an entry of network.bootstrap is '/ip4/1.2.3.4/ucp/1', in which 'ucp' is no protocol; \(bootstrap)"
+        ),
         MistakeCase(
             "network: {bootstrap: [/ip4/1.2.3.4/udp/1]}",
             "f:1:23: an entry of network.bootstrap is '/ip4/1.2.3.4/udp/1', which nothing of this version can dial;"
@@ -136,7 +140,7 @@ struct MistakeTests {
                 + " peer's id, an IP address, or a network such as 192.0.2.0/24"),
         MistakeCase(
             "operator: {http: ':9090'}",
-            "f:1:18: operator.http is ':9090'; write an IP address and a port, such as 127.0.0.1:9090, or \"\" for none"
+            "f:1:18: operator.http is ':9090'; write an IP address and a port, such as 127.0.0.1:9090"
         ),
         MistakeCase(
             "operator: {http: '0.0.0.0:9090'}",
@@ -240,8 +244,8 @@ struct MistakeTests {
             configuration.mistakes.map(\.description) == [
                 "MARTLET_DHT_ENABLED: dht.enabled is '2'; write true or false",
                 "MARTLET_NODE_LISTEN_PORT: node.listen_port is 'x'; write a whole number from 0 to 65535",
-                "--listen: an entry of node.listen is '/ip4/1', which is no address (not a value of ip4: the input ends too"
-                    + " early at byte 6); write an address such as /ip4/0.0.0.0/udp/4001/quic-v1 or /ip4/0.0.0.0/tcp/4001",
+                "--listen: an entry of node.listen is '/ip4/1', in which ip4 has a value that it cannot"
+                    + " have; write an address such as /ip4/0.0.0.0/udp/4001/quic-v1 or /ip4/0.0.0.0/tcp/4001",
                 "--log-level: log.level is 'loud'; write trace, debug, info, notice, warning, error or critical",
             ])
     }

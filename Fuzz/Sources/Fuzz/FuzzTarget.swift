@@ -17,7 +17,7 @@ struct FuzzTarget: Sendable {
 
     static let all: [FuzzTarget] =
         wireTargets + keyTargets + noiseTargets + identityTargets + metadataTargets + streamTargets + meshTargets
-        + mainlineTargets + quicTargets
+        + mainlineTargets + quicTargets + configurationTargets
 
     static let chosen: FuzzTarget = {
         let name = getenv("FUZZ_TARGET").map { String(cString: $0) } ?? ""
