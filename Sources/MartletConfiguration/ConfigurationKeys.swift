@@ -11,7 +11,7 @@ extension ConfigurationKey {
             "What the node calls itself towards those on its topics."),
         ConfigurationKey(
             "node.role", \.node.role, .choice(), example: "bootstrap",
-            "What the node is for; relay and worker are known words that do nothing yet."),
+            "What the node is for: one among others, or one where others begin; relay and worker do nothing yet."),
         ConfigurationKey(
             "node.listen_port", \.node.listenPort, .port, example: "4001",
             "The port of QUIC (UDP) and TCP on all interfaces; 0 takes any that is free."),
@@ -29,11 +29,11 @@ extension ConfigurationKey {
             example: "[{name: web, port: 8080, description: \"Our pages\"}]",
             "What the node offers beside that, with the port that it is at."),
         ConfigurationKey(
-            "node.max_connections", \.node.maximumConnections, .number(1...10_000), example: "512",
+            "node.max_connections", \.node.maximumConnections, .number(4...10_000), example: "512",
             "The most connections that are kept; beyond them, the least valuable are closed."),
         ConfigurationKey(
             "node.heartbeat_interval", \.node.heartbeatInterval, .duration(.seconds(1) ... .seconds(3600)),
-            example: "30s", "How often the node measures its neighbours and tells them what has changed."),
+            example: "30s", "How often connections are measured."),
         ConfigurationKey(
             "node.data_dir", \.node.dataDirectory, path, example: "/var/lib/martlet",
             "The folder of the identity, the database and the control socket; without it, the usual one of the user."),
@@ -42,7 +42,7 @@ extension ConfigurationKey {
     private static let networkKeys = [
         ConfigurationKey(
             "network.protocol_version", \.network.protocolVersion, .text("a name", atMost: 64), example: "martlet/1",
-            "What the node calls the protocol that it speaks with its peers."),
+            "What the node says of the network that it belongs to."),
         ConfigurationKey(
             "network.mesh_network", \.network.meshNetwork, .text("a name", atMost: 256, orEmpty: true),
             example: "harbour", "The name of a network: a topic that is joined beside those of topics."),
@@ -56,7 +56,7 @@ extension ConfigurationKey {
             "Nodes to begin with, which works without any DHT."),
         ConfigurationKey(
             "network.target_connections", \.network.targetConnections, .number(1...1000), example: "16",
-            "How many neighbours to keep for each topic; of the others it learns from them."),
+            "How many peers on its topics the node connects to; of the others it learns from them."),
         ConfigurationKey(
             "network.share_private_addresses", \.network.sharesPrivateAddresses, .flag, example: "false",
             "Whether neighbours on a topic are told addresses of the local network."),
@@ -76,10 +76,11 @@ extension ConfigurationKey {
         ConfigurationKey(
             "network.allow", \.network.allow, .list(of: .access, atMost: 1000, example: "[192.0.2.0/24]"),
             example: "[192.0.2.0/24, \"2001:db8::/32\"]",
-            "Peers and networks that are let in; where the list is empty, all that are not blocked."),
+            "Who is let in: only these peers, where any is named, and only from these networks, where any is named."),
         ConfigurationKey(
             "network.block", \.network.block, .list(of: .access, atMost: 1000, example: "[192.0.2.7]"),
-            example: "[192.0.2.7]", "Peers and networks that are never let in; it counts more than allow."),
+            example: "[192.0.2.7]",
+            "Who is never let in: peers, and whoever comes from these networks; it counts more than allow."),
     ]
 
     private static let dhtKeys = [

@@ -18,10 +18,11 @@ struct Contradictions {
 
     private mutating func bounds(_ settings: Settings) {
         let (target, most) = (settings.network.targetConnections, settings.node.maximumConnections)
-        if target > most {
+        // Whoever only lowers the most means the target with it.
+        if target > most, origin("network.target_connections") != .byDefault {
             mistakes.append(
                 ConfigurationMistake(
-                    place("network.target_connections", "node.max_connections"),
+                    origin("network.target_connections"),
                     "network.target_connections is \(target), and node.max_connections is only \(most)",
                     "lower the first or raise the second"))
         }

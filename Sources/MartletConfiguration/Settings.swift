@@ -10,7 +10,7 @@ public struct Settings: Hashable, Sendable {
     public enum Role: String, CaseIterable, Sendable {
         /// A node among others.
         case peer
-        /// One by which others find their way in.
+        /// One where others begin: it takes whoever comes, and looks for nobody itself.
         case bootstrap
         /// One that passes traffic on for those who cannot be reached.
         case relay
@@ -102,7 +102,7 @@ public struct Settings: Hashable, Sendable {
         public var services: [Service] = []
         /// The most connections.
         public var maximumConnections = 256
-        /// How often neighbours hear of it.
+        /// How often connections are measured.
         public var heartbeatInterval = Duration.seconds(15)
         /// Where it keeps what it must not forget; `nil` for the usual place.
         public var dataDirectory: String?
@@ -110,7 +110,7 @@ public struct Settings: Hashable, Sendable {
 
     /// `network`: whom it looks for, and how it talks with them.
     public struct Network: Hashable, Sendable {
-        /// What it calls the protocol that it speaks with its topic.
+        /// What it says of the network that it belongs to.
         public var protocolVersion = "martlet/1"
         /// The name of a network: a topic that is joined beside `topics`.
         public var meshNetwork = ""
@@ -118,7 +118,7 @@ public struct Settings: Hashable, Sendable {
         public var topics: [String] = []
         /// Nodes to begin with.
         public var bootstrap: [Bootstrap] = []
-        /// How many neighbours it keeps for each topic.
+        /// How many peers on its topics it connects to.
         public var targetConnections = 32
         /// Whether neighbours on a topic hear of private addresses.
         public var sharesPrivateAddresses = true

@@ -69,6 +69,11 @@ public struct BufferSizes: Hashable, Sendable {
         self.receive = receive
         self.send = send
     }
+
+    /// Whether one of them is smaller than `options` asked for.
+    public func isLess(than options: UDPOptions) -> Bool {
+        receive < options.receiveBufferSize || send < options.sendBufferSize
+    }
 }
 
 /// A UDP socket on a loop.

@@ -86,6 +86,11 @@ struct ConfigurationTests {
         #expect(read.settings.network.allTopics == ["harbour"])
     }
 
+    @Test("who lowers the most connections need not lower the target with them")
+    func lowered() {
+        #expect(configuration("node: {max_connections: 10}").mistakes.isEmpty)
+    }
+
     @Test("the environment counts more than the file, and flags count most")
     func precedence() {
         var read = configuration(

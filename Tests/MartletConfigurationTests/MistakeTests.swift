@@ -53,10 +53,10 @@ struct MistakeTests {
             "f:1:21: node.listen_port is '65536', which is too large; write a whole number from 0 to 65535"),
         MistakeCase(
             "node: {max_connections: 0}",
-            "f:1:25: node.max_connections is '0', which is too small; write a whole number from 1 to 10000"),
+            "f:1:25: node.max_connections is '0', which is too small; write a whole number from 4 to 10000"),
         MistakeCase(
             "node: {max_connections: 99999999999999999999}",
-            "f:1:25: node.max_connections is '99999999999999999999', which is too large; write a whole number from 1 to"
+            "f:1:25: node.max_connections is '99999999999999999999', which is too large; write a whole number from 4 to"
                 + " 10000"),
         MistakeCase(
             "node: {listen_port: 1.5}", "f:1:21: node.listen_port is '1.5'; write a whole number from 0 to 65535"),

@@ -18,6 +18,7 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
     private let poller: Poller
     private let memory: DatagramMemory
     private let log: Logger
+    private let options: UDPOptions
     private var descriptor: Int32
     private var registration: Poller.Registration?
     private var segments: Bool
@@ -59,6 +60,7 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
         self.memory = memory
         self.log = log
         self.segments = segments
+        self.options = options
         descriptor = socket.take()
         super.init(loop: poller.loop, localAddress: localAddress)
     }
@@ -76,6 +78,18 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
         log.debug(
             "a UDP socket is open",
             ["address": localAddress, "receiveBuffer": sizes?.receive ?? 0, "sendBuffer": sizes?.send ?? 0])
+        if let sizes, sizes.isLess(than: options) { Self.complain(of: sizes, options, log) }
+    }
+
+    /// Says that the kernel granted smaller buffers than it was asked for, and what to do about it.
+    static func complain(of sizes: BufferSizes, _ options: UDPOptions, _ log: Logger) {
+        log.notice(
+            "the kernel granted smaller UDP buffers than were asked for, so fast senders will lose datagrams; "
+                + "install Deploy/sysctl.d/90-martlet.conf in /etc/sysctl.d and run 'sysctl --system'",
+            [
+                "receiveBuffer": sizes.receive, "receiveBufferAsked": options.receiveBufferSize,
+                "sendBuffer": sizes.send, "sendBufferAsked": options.sendBufferSize,
+            ])
     }
 
     override var maximumSegments: Int { segments ? Self.segmentLimit : 1 }
