@@ -157,7 +157,7 @@ let package = Package(
             "Martlet",
             needs: [
                 "MartletMesh", "MartletMainline", "MartletWire", "MartletCrypto", "MartletIdentity", "MartletRuntime",
-                "MartletTransport", "MartletSwarm", "MartletMetadata",
+                "MartletTransport", "MartletSwarm", "MartletMetadata", "MartletStore",
             ]),
 
         tests("MartletTests", needs: ["Martlet", "MartletSimulator", "CSeededRandom"]),

@@ -4,6 +4,7 @@
 @_exported public import MartletMesh
 @_exported public import MartletMetadata
 @_exported public import MartletRuntime
+@_exported public import MartletStore
 @_exported public import MartletSwarm
 @_exported public import MartletTransport
 @_exported public import MartletWire

@@ -11,6 +11,8 @@ public import MartletWire
 /// is dialled: an announcement of `AnnouncedPort.implied` tells of both.
 public final class SharedDatagramPort: DatagramPort {
     private let port: Demultiplexer
+    /// Told to whom something is sent.
+    var onSend: ((SocketAddress) -> Void)?
 
     /// A share of `port`, which has no other taker of KRPC.
     public init(_ port: Demultiplexer) {
@@ -27,6 +29,7 @@ public final class SharedDatagramPort: DatagramPort {
 
     /// Sends one datagram.
     public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
+        onSend?(destination)
         // A full buffer is a loss as any other: who asked asks somebody else.
         _ = port.socket.send(bytes, to: destination, from: source)
     }

@@ -129,3 +129,7 @@ public struct MeshConfiguration: Sendable {
     /// The defaults.
     public init() {}
 }
+
+/// What happens to a node of a mesh, in order, for one reader. Beyond `MeshConfiguration.maximumEvents` the oldest events
+/// are dropped, and `MeshEvent.missed` tells how many.
+public typealias MeshEvents = EventQueue<MeshEvent>

@@ -19,7 +19,7 @@ public import MartletRuntime
 @dynamicMemberLookup
 public actor MeshNode {
     /// What happens to the node, for one reader.
-    public nonisolated let events = MeshEvents()
+    public nonisolated let events = MeshEvents(capacity: MeshConfiguration().maximumEvents) { .missed($0) }
     private nonisolated let settings: Lock<Settings>
     private nonisolated let loop: EventLoop
     private let environment: any Environment

@@ -288,12 +288,22 @@ public final class MetadataService {
 
     private func met(_ session: MetadataSession) {
         guard !session.isOver else { return }
+        if let before = neighbours[session.peer], before !== session, !before.isOver, !isBetter(session, than: before) {
+            return session.end()
+        }
         let before = neighbours.updateValue(session, forKey: session.peer)
         if let before, before !== session { before.end() }
         metrics.neighbours.record(Int64(neighbours.count))
         onEvent?(.neighbour(session.peer, topics: session.shared))
         session.tell(.push(own.envelope.bytes))
         loop.spawn { [weak self] in await self?.compareAll(with: session) }
+    }
+
+    /// Whether `session` takes the place of `other` with the same peer: of two that both sides opened at about the same
+    /// time, the one of the smaller id, so that both sides keep the same; else the newer.
+    private func isBetter(_ session: MetadataSession, than other: MetadataSession) -> Bool {
+        let isSimultaneous = session.isOpener != other.isOpener && loop.now - other.begunAt < configuration.timeout
+        return !isSimultaneous || session.isOpener == (swarm.localPeer < session.peer)
     }
 
     private func refused(_ refusal: MetadataRefusal, _ peer: PeerID) {

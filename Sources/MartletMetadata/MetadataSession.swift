@@ -23,6 +23,7 @@ final class MetadataSession {
     let stream: MartletTransport.Stream
     let loop: EventLoop
     let isOpener: Bool
+    let begunAt: Instant
     /// The topics that both ends have proven to each other.
     var shared: Set<TopicKey> = []
     /// Answers a request. `nil` ends the stream.
@@ -47,6 +48,7 @@ final class MetadataSession {
         self.stream = stream
         self.isOpener = isOpener
         self.loop = loop
+        begunAt = loop.now
         hasOutput = Signal(on: loop)
     }
 

@@ -77,6 +77,8 @@ public struct PeerSummary: Hashable, Sendable {
     public var isKept: Bool
     /// How many addresses of it are known.
     public var addresses: Int
+    /// The keyed names of its topics, by its newest metadata; in lists alone.
+    public var topics: [Bytes] = []
 }
 
 /// An address of a peer, and how it fared.

@@ -16,7 +16,8 @@ struct PeerReader {
             """
             SELECT p.id, p.score, p.first_seen, p.last_seen, p.last_connected, p.kept,
                 (SELECT count(*) FROM addresses a WHERE a.peer = p.peer),
-                m.sequence, m.name, m.version, m.type, m.nat
+                m.sequence, m.name, m.version, m.type, m.nat,
+                (SELECT group_concat(t.topic) FROM topics t WHERE t.peer = p.peer)
             FROM peers p LEFT JOIN metadata m ON m.peer = p.peer
                 AND m.sequence = (SELECT max(sequence) FROM metadata WHERE peer = p.peer)
             WHERE (?1 IS NULL OR EXISTS (SELECT 1 FROM topics t WHERE t.topic = ?1 AND t.peer = p.peer))
@@ -33,8 +34,14 @@ struct PeerReader {
             .text(orNull: query.type), .text(orNull: query.service),
             query.wasConnected.map { .integer($0 ? 1 : 0) } ?? .null, .real(query.score ?? -1),
             .integer(query.seenSince?.seconds ?? 0), .integer(query.order.rawValue),
-            .integer(max(0, min(10_000, query.limit))), map: summary
+            .integer(max(0, min(10_000, query.limit))), map: listed
         ).compactMap { $0 }
+    }
+
+    private func listed(_ row: Row) -> PeerSummary? {
+        var peer = summary(row)
+        peer?.topics = (row.optionalText(12) ?? "").split(separator: ",").compactMap { bytes(hexadecimal: String($0)) }
+        return peer
     }
 
     private func summary(_ row: Row) -> PeerSummary? {

@@ -20,6 +20,8 @@ public final class PeerStore {
     let environment: any Environment
     /// The file's path within the environment's files.
     public let path: String
+    /// Whether it is kept in a file at all.
+    let isKept: Bool
     /// What it may grow to.
     public let limits: StoreLimits
     let onEvent: (StoreEvent) -> Void
@@ -72,10 +74,11 @@ public final class PeerStore {
     }
 
     private init(
-        _ environment: any Environment, path: String, limits: StoreLimits, onEvent: @escaping (StoreEvent) -> Void
+        _ environment: any Environment, path: String?, limits: StoreLimits, onEvent: @escaping (StoreEvent) -> Void
     ) {
         self.environment = environment
-        self.path = path
+        self.path = path ?? "memory"
+        isKept = path != nil
         self.limits = limits
         self.onEvent = onEvent
         log = environment.log.subsystem("store")
@@ -86,12 +89,12 @@ public final class PeerStore {
     }
 
     /// Opens the database in the file `path` of the environment's files, makes it where it is missing, and brings it
-    /// up to date. `onEvent` is called on the loop, from the opening on.
+    /// up to date. `onEvent` is called on the loop, from the opening on. Where `path` is `nil`, it is in memory alone.
     ///
     /// A disk that is full or fails, and a damaged file, are events and no errors. Throws `newer` or `foreign` where the
     /// file is not for this program, `badPath`, or `cancelled`.
     public static func open(
-        _ environment: any Environment, path: String = "peers.sqlite", limits: StoreLimits = StoreLimits(),
+        _ environment: any Environment, path: String? = "peers.sqlite", limits: StoreLimits = StoreLimits(),
         onEvent: @escaping (StoreEvent) -> Void = { _ in }
     ) async throws(StoreError) -> PeerStore {
         let store = PeerStore(environment, path: path, limits: limits, onEvent: onEvent)

@@ -28,6 +28,9 @@ extension PeerStore {
 
     private func openFile() async throws(StoreError) -> Place {
         let (path, limits) = (path, self.limits)
+        guard isKept else {
+            return .image(try await inBackground { () throws(StoreError) in try Database(image: Bytes(), limits: limits) })
+        }
         // Empty is a new database; made here, so that its owner alone can read it.
         let place = try await onFiles { files throws(FileError) in
             try await files.append(Bytes(), to: path)

@@ -102,6 +102,10 @@ extension PeerStore {
         let isDue = isClosing || !waiters.isEmpty || now >= (failure == nil ? imageAt : retryAt)
         guard shown > durable else { return recovered() }
         guard isDue else { return }
+        guard isKept else {
+            durable = shown
+            return recovered()
+        }
         let path = path
         let covered = shown
         let image = try await inBackground { () throws(StoreError) in try database.image() }

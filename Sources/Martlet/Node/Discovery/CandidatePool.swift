@@ -1,0 +1,83 @@
+/// Values to draw from at random, in an order that follows from the calls alone: a machine.
+struct CandidatePool<Value: Hashable> {
+    private var values: [Value] = []
+    private var places: [Value: Int] = [:]
+
+    var count: Int { values.count }
+
+    mutating func insert(_ value: Value) {
+        guard places[value] == nil else { return }
+        places[value] = values.count
+        values.append(value)
+    }
+
+    mutating func remove(_ value: Value) {
+        guard let place = places.removeValue(forKey: value) else { return }
+        let last = values.removeLast()
+        guard place < values.count else { return }
+        values[place] = last
+        places[last] = place
+    }
+
+    /// One of all.
+    func random(using generator: inout some RandomNumberGenerator) -> Value? {
+        values.randomElement(using: &generator)
+    }
+
+    /// One that meets `condition`, found from a random place on.
+    func first(
+        using generator: inout some RandomNumberGenerator, where condition: (Value) -> Bool
+    ) -> Value? {
+        guard !values.isEmpty else { return nil }
+        let start = Int.random(in: 0..<values.count, using: &generator)
+        for offset in 0..<values.count {
+            let value = values[(start + offset) % values.count]
+            if condition(value) { return value }
+        }
+        return nil
+    }
+}
+
+/// A table that holds so many entries and no more, of which the oldest go first: a machine.
+struct BoundedTable<Key: Hashable, Value> {
+    private var values: [Key: (value: Value, number: UInt64)] = [:]
+    /// In the order in which they came; those that were removed stand here in vain.
+    private var order: [(key: Key, number: UInt64)] = []
+    private var first = 0
+    private var last: UInt64 = 0
+    let capacity: Int
+
+    init(_ capacity: Int) {
+        self.capacity = max(1, capacity)
+    }
+
+    var count: Int { values.count }
+
+    subscript(key: Key) -> Value? {
+        get { values[key]?.value }
+        set {
+            guard let newValue else {
+                values[key] = nil
+                return
+            }
+            if values[key] != nil {
+                values[key]?.value = newValue
+                return
+            }
+            last += 1
+            values[key] = (newValue, last)
+            order.append((key, last))
+            while values.count > capacity || order.count - first > 2 * capacity { dropOldest() }
+        }
+    }
+
+    private mutating func dropOldest() {
+        let (key, number) = order[first]
+        first += 1
+        if values[key]?.number == number { values[key] = nil }
+        if first >= 1024, first * 2 >= order.count {
+            order.removeFirst(first)
+            first = 0
+        }
+    }
+}

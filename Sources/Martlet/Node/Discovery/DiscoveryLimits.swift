@@ -1,0 +1,42 @@
+/// How a node looks for peers on its topics, and everything in that which others can make grow.
+public struct DiscoveryLimits: Hashable, Sendable {
+    /// To how many peers on its topics a node connects by itself. Each topic has an even share of it, and four at least.
+    public var target = 32
+    /// How many candidates are remembered.
+    public var candidates = 4096
+    /// How many of them may be bare addresses, which nobody has signed.
+    public var addresses = 1024
+    /// Of how many addresses it is remembered whose they are.
+    public var owners = 16_384
+    /// How many are remembered that turned out to be of no use.
+    public var useless = 4096
+    /// For how long they are left alone.
+    public var uselessFor = Duration.seconds(3600)
+    /// How many dials are under way at once.
+    public var dials = 8
+    /// How long one that could not be reached is left alone; twice as long after each further failure. A dial lasts
+    /// longer than that at first, so two behind NATs dial each other at the same time, again and again.
+    public var retry = Duration.seconds(5)
+    /// The longest that this becomes.
+    public var longestRetry = Duration.seconds(900)
+    /// How often one that was never reached is dialled before it is forgotten.
+    public var attempts = 8
+    /// How long one that closed the connection is left alone.
+    public var rest = Duration.seconds(60)
+    /// How soon a search in the DHT is repeated at first; twice as late after each.
+    public var search = Duration.seconds(1)
+    /// The longest that this becomes: less than the half hour for which an announcement lasts.
+    public var longestSearch = Duration.seconds(600)
+    /// The longest that this becomes while nobody is connected.
+    public var longestSearchAlone = Duration.seconds(60)
+    /// How often one of the connections beyond the high mark is closed.
+    public var closing = Duration.seconds(2)
+
+    /// The defaults.
+    public init() {}
+
+    /// With so many on its topics, a node begins to close some connections…
+    var highMark: Int { max(target + 4, target * 2) }
+    /// …until there are so many.
+    var lowMark: Int { max(target + 2, target * 3 / 2) }
+}

@@ -1,0 +1,333 @@
+internal import MartletIdentity
+internal import MartletMetadata
+internal import MartletRuntime
+internal import MartletWire
+
+/// Whom to dial of all those who may be on this node's topics, whom to let go, and when to search: a machine.
+///
+/// Tell it what is found and what became of it; after each change, take `nextDial` until there is none, `nextSurplus`,
+/// and the `searches` that are due, and come again at `deadline`.
+///
+/// A node keeps a target number of neighbours, drawn at random from all candidates, so that each of many nodes has about
+/// as many and the whole hangs together. Who is above the target dials nobody; who is far above it, since others dial as
+/// well, closes some again.
+struct TopicDiscovery {
+    /// Somebody who may be on a topic: known by its id, or only by an address that somebody named.
+    enum Candidate: Hashable, Sendable {
+        case peer(PeerID)
+        case address(SocketAddress)
+    }
+
+    private struct Entry {
+        var topics: Set<TopicKey>
+        var failures = 0
+        var notBefore: Instant
+        var isDialled = false
+        /// Whether it proved to be on a topic at some time, so that it is not forgotten for a few failures.
+        var isProven: Bool
+    }
+
+    private struct Neighbour {
+        var topics: Set<TopicKey>
+        var since: Instant
+        var isKept: Bool
+    }
+
+    private struct SearchPlan {
+        var next: Instant
+        var pause: Duration
+    }
+
+    let limits: DiscoveryLimits
+    let topics: [TopicKey]
+    /// Whether it looks for neighbours by itself.
+    let isSeeking: Bool
+    private var random: RandomSource
+    private var peers = CandidatePool<PeerID>()
+    private var addresses = CandidatePool<SocketAddress>()
+    private var entries: [Candidate: Entry] = [:]
+    private var owners: BoundedTable<SocketAddress, PeerID>
+    private var useless: BoundedTable<Candidate, Instant>
+    private var neighbours: [PeerID: Neighbour] = [:]
+    private var counts: [TopicKey: Int] = [:]
+    private var connected: Set<PeerID> = []
+    private var own: Set<SocketAddress> = []
+    private var dialling = 0
+    private var addressTurn = false
+    private var isClosing = false
+    private var nextClosing = Instant.start
+    /// Until then there is nobody to dial, unless something changes.
+    private var idleUntil = Instant.start
+    private var plans: [TopicKey: SearchPlan] = [:]
+
+    /// The search of a node that is on `topics`.
+    init(_ topics: [TopicKey], limits: DiscoveryLimits, isSeeking: Bool = true, random: RandomSource) {
+        self.topics = topics
+        self.limits = limits
+        self.isSeeking = isSeeking
+        self.random = random
+        owners = BoundedTable(limits.owners)
+        useless = BoundedTable(limits.useless)
+    }
+
+    // MARK: What it is
+
+    /// How many neighbours there are.
+    var neighbourCount: Int { neighbours.count }
+
+    /// How many neighbours there are on `topic`.
+    func count(on topic: TopicKey) -> Int { counts[topic] ?? 0 }
+
+    /// How many candidates are remembered, and what else it holds: for tests that watch what grows.
+    var held: (candidates: Int, owners: Int, useless: Int) { (entries.count, owners.count, useless.count) }
+
+    /// How many neighbours each topic is to have.
+    var share: Int {
+        topics.isEmpty ? 0 : max(min(4, limits.target), limits.target / topics.count)
+    }
+
+    private func isShort(_ topic: TopicKey) -> Bool { count(on: topic) < share }
+
+    // MARK: Who may be there
+
+    /// These addresses are this node's own, and nobody to dial.
+    mutating func owns(_ addresses: Set<SocketAddress>) {
+        own = addresses
+        for address in addresses.sorted() { forget(.address(address)) }
+    }
+
+    /// Somebody is said to be on `topic` at `address`.
+    mutating func found(_ address: SocketAddress, on topic: TopicKey, at now: Instant) {
+        guard !own.contains(address), address.port != 0 else { return }
+        if let peer = owners[address] { return note(.peer(peer), [topic], at: now) }
+        note(.address(address), [topic], at: now)
+    }
+
+    /// `peer` is said to be on `topics`, by its own record or from before, and to be reached at `addresses`. Where no topic
+    /// is named, it may be on any.
+    mutating func heard(of peer: PeerID, at addresses: [SocketAddress], topics: Set<TopicKey>, now: Instant) {
+        for address in addresses where !own.contains(address) {
+            owners[address] = peer
+            forget(.address(address))
+        }
+        note(.peer(peer), topics, at: now)
+    }
+
+    private mutating func note(_ candidate: Candidate, _ topics: Set<TopicKey>, at now: Instant) {
+        if let until = useless[candidate] {
+            guard until <= now else { return }
+            useless[candidate] = nil
+        }
+        if entries[candidate] != nil {
+            let isNew = !(entries[candidate]?.topics.isSuperset(of: topics) ?? true)
+            entries[candidate]?.topics.formUnion(topics)
+            if isNew { idleUntil = .start }
+            return
+        }
+        guard makeRoom(for: candidate) else { return }
+        entries[candidate] = Entry(topics: topics, notBefore: now, isProven: false)
+        switch candidate {
+        case .peer(let peer): peers.insert(peer)
+        case .address(let address): addresses.insert(address)
+        }
+        idleUntil = .start
+    }
+
+    /// Whether there is room for `candidate`, after one that failed has made way where there was none.
+    private mutating func makeRoom(for candidate: Candidate) -> Bool {
+        switch candidate {
+        case .address where addresses.count >= limits.addresses:
+            guard let other = addresses.random(using: &random) else { return false }
+            return dismiss(.address(other))
+        case .peer where peers.count >= limits.candidates:
+            guard let other = peers.random(using: &random) else { return false }
+            return dismiss(.peer(other))
+        default: return true
+        }
+    }
+
+    /// Forgets `candidate` where it failed and never proved anything.
+    private mutating func dismiss(_ candidate: Candidate) -> Bool {
+        guard let entry = entries[candidate], entry.failures > 0, !entry.isProven, !entry.isDialled else { return false }
+        forget(candidate)
+        return true
+    }
+
+    private mutating func forget(_ candidate: Candidate) {
+        guard let entry = entries.removeValue(forKey: candidate) else { return }
+        if entry.isDialled { dialling -= 1 }
+        switch candidate {
+        case .peer(let peer): peers.remove(peer)
+        case .address(let address): addresses.remove(address)
+        }
+    }
+
+    // MARK: What became of them
+
+    /// There is a connection to `peer`.
+    mutating func connected(_ peer: PeerID) {
+        connected.insert(peer)
+    }
+
+    /// There is none any more. `byPeer` says whether the peer wanted it so.
+    mutating func disconnected(_ peer: PeerID, byPeer: Bool, at now: Instant) {
+        connected.remove(peer)
+        lost(peer)
+        let pause = byPeer ? limits.rest : limits.retry
+        let next = now + jittered(pause)
+        entries[.peer(peer)]?.notBefore = next
+        idleUntil = .start
+    }
+
+    /// `peer`, which is connected, has proven to be on `topics`. One that is `isKept` is never let go.
+    mutating func proved(_ peer: PeerID, topics: Set<TopicKey>, isKept: Bool, at now: Instant) {
+        lost(peer)
+        neighbours[peer] = Neighbour(topics: topics, since: now, isKept: isKept)
+        for topic in topics { counts[topic, default: 0] += 1 }
+        useless[.peer(peer)] = nil
+        note(.peer(peer), topics, at: now)
+        entries[.peer(peer)]?.isProven = true
+        entries[.peer(peer)]?.failures = 0
+    }
+
+    /// What `peer` proved no longer holds.
+    mutating func lost(_ peer: PeerID) {
+        guard let neighbour = neighbours.removeValue(forKey: peer) else { return }
+        for topic in neighbour.topics { counts[topic, default: 1] -= 1 }
+        idleUntil = .start
+    }
+
+    /// `candidate` was dialled by `nextDial`, and `peer` answered; `nil` where nobody did.
+    mutating func dialled(_ candidate: Candidate, reached peer: PeerID?, at now: Instant) {
+        guard var entry = entries[candidate], entry.isDialled else { return }
+        entry.isDialled = false
+        dialling -= 1
+        idleUntil = .start
+        if let peer {
+            entry.failures = 0
+            entries[candidate] = entry
+            if case .address(let address) = candidate {
+                owners[address] = peer
+                forget(candidate)
+                note(.peer(peer), entry.topics, at: now)
+            }
+            return
+        }
+        entry.failures += 1
+        let pause = min(limits.longestRetry, limits.retry * (1 << min(entry.failures - 1, 16)))
+        entry.notBefore = now + jittered(pause)
+        entries[candidate] = entry
+        if entry.failures >= limits.attempts, !entry.isProven { forget(candidate) }
+    }
+
+    /// `candidate` is of no use: it shares no topic, or does not speak the protocol, or is this node itself.
+    mutating func isUseless(_ candidate: Candidate, at now: Instant) {
+        useless[candidate] = now + limits.uselessFor
+        forget(candidate)
+        if case .peer(let peer) = candidate { lost(peer) }
+        idleUntil = .start
+    }
+
+    /// Whether `candidate` turned out to be of no use not long ago.
+    func isKnownUseless(_ candidate: Candidate, at now: Instant) -> Bool {
+        useless[candidate].map { $0 > now } ?? false
+    }
+
+    // MARK: What is to be done
+
+    /// Who is to be dialled now, if anyone. `dialled` must be called for each.
+    mutating func nextDial(at now: Instant) -> Candidate? {
+        guard isSeeking, dialling < limits.dials, now >= idleUntil else { return nil }
+        guard topics.contains(where: isShort), neighbours.count + dialling < limits.target * 2 else { return nil }
+        // The shortest topic must not be dialled for more often than it has places.
+        let missing = topics.map { share - count(on: $0) }.max() ?? 0
+        guard dialling < missing else { return nil }
+        addressTurn.toggle()
+        // Those who are known by name come first, by turns with mere addresses, so that a flood of these holds nobody up.
+        let kinds = addressTurn ? [true, false] : [false, true]
+        for isAddress in kinds {
+            guard let candidate = isAddress ? pickAddress(at: now) : pickPeer(at: now) else { continue }
+            entries[candidate]?.isDialled = true
+            dialling += 1
+            return candidate
+        }
+        let waiting = entries.values.lazy.filter { !$0.isDialled && $0.notBefore > now }.map(\.notBefore).min()
+        idleUntil = waiting ?? .never
+        return nil
+    }
+
+    private mutating func pickPeer(at now: Instant) -> Candidate? {
+        // A copy draws from the same source.
+        var random = random
+        return peers.first(using: &random) { peer in
+            guard !connected.contains(peer), let entry = entries[.peer(peer)] else { return false }
+            return isWanted(entry, at: now)
+        }.map { .peer($0) }
+    }
+
+    private mutating func pickAddress(at now: Instant) -> Candidate? {
+        var random = random
+        return addresses.first(using: &random) { address in
+            guard let entry = entries[.address(address)] else { return false }
+            return isWanted(entry, at: now)
+        }.map { .address($0) }
+    }
+
+    private func isWanted(_ entry: Entry, at now: Instant) -> Bool {
+        guard !entry.isDialled, entry.notBefore <= now else { return false }
+        return entry.topics.isEmpty || entry.topics.contains(where: isShort)
+    }
+
+    /// A neighbour to be disconnected now since there are too many, if any.
+    mutating func nextSurplus(at now: Instant) -> PeerID? {
+        if neighbours.count > limits.highMark { isClosing = true }
+        if neighbours.count <= limits.lowMark { isClosing = false }
+        guard isClosing, now >= nextClosing else { return nil }
+        nextClosing = now + jittered(limits.closing)
+        let spare = neighbours.keys.sorted().filter { peer in
+            guard let neighbour = neighbours[peer], !neighbour.isKept else { return false }
+            return neighbour.topics.allSatisfy { count(on: $0) > share }
+        }
+        return spare.randomElement(using: &random)
+    }
+
+    // MARK: Searching
+
+    /// Searches begin now, as the DHT can be asked from now on.
+    mutating func beginSearching(at now: Instant) {
+        for topic in topics { plans[topic] = SearchPlan(next: now, pause: limits.search) }
+    }
+
+    /// Searches begin anew, as everyone is gone.
+    mutating func searchSoon(at now: Instant) {
+        for topic in topics where plans[topic] != nil && count(on: topic) == 0 {
+            plans[topic] = SearchPlan(next: now + jittered(limits.search), pause: limits.search * 2)
+        }
+    }
+
+    /// The topics that are to be searched for now, and announced by the same way.
+    mutating func searches(at now: Instant) -> [TopicKey] {
+        var due: [TopicKey] = []
+        for topic in topics {
+            guard let plan = plans[topic], plan.next <= now else { continue }
+            due.append(topic)
+            let longest = count(on: topic) == 0 ? limits.longestSearchAlone : limits.longestSearch
+            let pause = min(longest, plan.pause)
+            plans[topic] = SearchPlan(next: now + jittered(pause), pause: min(limits.longestSearch, plan.pause * 2))
+        }
+        return due
+    }
+
+    /// When there is something to do again.
+    var deadline: Instant {
+        var next = plans.values.map(\.next).min() ?? .never
+        if isClosing { next = min(next, nextClosing) }
+        if isSeeking, dialling < limits.dials, topics.contains(where: isShort) { next = min(next, idleUntil) }
+        return next
+    }
+
+    /// Not all at the same instant.
+    private mutating func jittered(_ duration: Duration) -> Duration {
+        duration * Int(Int64.random(in: 800...1200, using: &random)) / 1000
+    }
+}

@@ -1,0 +1,208 @@
+internal import MartletIdentity
+internal import MartletMainline
+internal import MartletMetadata
+internal import MartletRuntime
+internal import MartletStore
+internal import MartletSwarm
+internal import MartletTransport
+internal import MartletWire
+
+// How a node comes to have neighbours.
+extension NodeDriver {
+    // MARK: Discovery
+
+    /// Does what discovery wants done, once what happens now has happened.
+    func discoverSoon() {
+        guard !isStopping else { return }
+        discoveryTimer.arm(at: loop.now)
+    }
+
+    func discover() {
+        guard !isStopping else { return }
+        let now = loop.now
+        while let candidate = discovery.nextDial(at: now) {
+            begin("dial") { [weak self] in await self?.reach(candidate) }
+        }
+        while let peer = discovery.nextSurplus(at: now) {
+            log.debug("a neighbour beyond the high mark is let go", ["peer": peer])
+            swarm.disconnect(peer)
+        }
+        for topic in discovery.searches(at: now) { search(topic) }
+        discoveryTimer.arm(at: discovery.deadline)
+    }
+
+    /// Announces `topic` in the DHT and takes who else is there.
+    private func search(_ topic: TopicKey) {
+        guard let dht, searching.insert(topic).inserted else { return }
+        begin("search") { [weak self] in
+            let port = self?.announcedPort ?? .implied
+            let search = dht.announceOnce(Topic(topic.name).infohash, port)
+            while let address = try? await search.next() {
+                guard let self, !self.isStopping else { return }
+                self.discovery.found(address, on: topic, at: self.loop.now)
+                self.discoverSoon()
+            }
+            self?.searching.remove(topic)
+            self?.metrics.searches.increment()
+        }
+    }
+
+    private var announcedPort: AnnouncedPort {
+        if listensByQUIC { return .implied }
+        return swarm.listenAddresses.compactMap(\.port).first.map { .number($0) } ?? .implied
+    }
+
+    func take(_ event: MainlineEvent) {
+        guard !isStopping else { return }
+        switch event {
+        case .join(let family, .joined):
+            tell(.dht("joined the DHT over \(family)"))
+            discovery.beginSearching(at: loop.now)
+            discoverSoon()
+        case .join(let family, .unreachable):
+            tell(.dht("nobody in the DHT answers over \(family); it is tried again"))
+        case .outsideAddress(let address): observed(address)
+        default: break
+        }
+    }
+
+    // MARK: Dialling
+
+    /// Dials `candidate`, and tells discovery what came of it.
+    private nonisolated(nonsending) func reach(_ candidate: TopicDiscovery.Candidate) async {
+        var reached: PeerID?
+        switch candidate {
+        case .peer(let peer):
+            if let store, swarm.addresses(of: peer).isEmpty {
+                swarm.add(addresses: (try? await store.addressesToDial(peer)) ?? [], of: peer)
+            }
+            do throws(ConnectError) {
+                noteContact(with: swarm.addresses(of: peer))
+                reached = try await swarm.connect(to: peer).peer
+            } catch {
+                failed(error, to: peer)
+            }
+        case .address(let address):
+            for target in [Multiaddr.quicV1(address), .tcp(address)] where reached == nil {
+                do throws(ConnectError) {
+                    noteContact(with: [target])
+                    reached = try await swarm.connect(to: target).peer
+                } catch {
+                    if case .refused(.isSelf) = error { discovery.isUseless(candidate, at: loop.now) }
+                }
+                guard !isStopping else { return }
+            }
+        }
+        guard !isStopping else { return }
+        discovery.dialled(candidate, reached: reached, at: loop.now)
+        if let reached, discovery.isKnownUseless(.peer(reached), at: loop.now), !kept.contains(reached) {
+            swarm.disconnect(reached)
+        }
+        discoverSoon()
+    }
+
+    /// Keeps for later at which addresses `peer` was not to be reached.
+    func failed(_ error: ConnectError, to peer: PeerID) {
+        switch error {
+        case .failed(let attempts), .timedOut(let attempts):
+            for attempt in attempts { store?.record(.failed(peer, attempt.address, attempt.error.inWords)) }
+        default: break
+        }
+    }
+
+    /// Something is about to be sent to all of `addresses`.
+    func noteContact(with addresses: [Multiaddr]) {
+        for address in addresses { if let ip = address.ipAddress { contacts.contacted(ip, at: loop.now) } }
+    }
+
+    /// Looks into the database who was connected before.
+    nonisolated(nonsending) func rememberPeers() async {
+        guard let store else { return }
+        let query = PeerQuery(wasConnected: true, order: .lastConnected, limit: 256)
+        let known = (try? await store.peers(matching: query)) ?? []
+        for peer in known where peer.id != swarm.localPeer {
+            guard !isStopping, let addresses = try? await store.addressesToDial(peer.id) else { return }
+            swarm.add(addresses: addresses, of: peer.id)
+            discovery.heard(of: peer.id, at: addresses.compactMap(\.socketAddress), topics: [], now: loop.now)
+            discoverSoon()
+        }
+    }
+
+    /// Sees to it that whoever is at `bootstrap` is connected while there is need of him, for ever.
+    nonisolated(nonsending) func pursue(_ bootstrap: BootstrapAddress) async {
+        let longest = Duration.seconds(60)
+        var pause = Duration.seconds(1)
+        var peer: PeerID?
+        while !isStopping {
+            if let peer, swarm.isConnected(to: peer) {
+                pause = .seconds(1)
+            } else if peer == nil || discovery.neighbourCount == 0 || configuration.topics.isEmpty {
+                for address in bootstrap.dialled {
+                    noteContact(with: [address])
+                    peer = (try? await swarm.connect(to: address))?.peer ?? peer
+                    if let peer, swarm.isConnected(to: peer) { break }
+                }
+                if peer == nil { log.debug("nobody answers at a bootstrap address", ["address": bootstrap]) }
+            }
+            let share = Int(Int64.random(in: 800...1200, using: &random))
+            let isUseless = peer.map { discovery.isKnownUseless(.peer($0), at: loop.now) } ?? false
+            let wait = isUseless ? Duration.seconds(600) : pause
+            pause = min(longest, pause * 2)
+            do { try await loop.sleep(for: wait * share / 1000) } catch { return }
+        }
+    }
+
+    // MARK: For the user
+
+    func connect(_ address: Multiaddr) async throws(MartletError) -> PeerID {
+        noteContact(with: [address])
+        do throws(ConnectError) {
+            let info = try await swarm.connect(to: address)
+            keep(info.peer)
+            if info.nature.direction == .outbound {
+                store?.record(.addresses(info.peer, [info.remoteAddress], .configured))
+            }
+            return info.peer
+        } catch {
+            throw MartletError(error, address: address)
+        }
+    }
+
+    func connect(_ peer: PeerID) async throws(MartletError) {
+        if let store, swarm.addresses(of: peer).isEmpty {
+            swarm.add(addresses: (try? await store.addressesToDial(peer)) ?? [], of: peer)
+        }
+        noteContact(with: swarm.addresses(of: peer))
+        do throws(ConnectError) {
+            _ = try await swarm.connect(to: peer)
+            keep(peer)
+        } catch {
+            failed(error, to: peer)
+            throw MartletError(error, peer: peer)
+        }
+    }
+
+    /// The user wants `peer` to be connected.
+    private func keep(_ peer: PeerID) {
+        kept.insert(peer)
+        swarm.protect(peer, for: "user")
+        let topics = metadata.topics(of: peer)
+        if !topics.isEmpty { discovery.proved(peer, topics: topics, isKept: true, at: loop.now) }
+    }
+
+    func disconnect(_ peer: PeerID) {
+        kept.remove(peer)
+        swarm.unprotect(peer, for: "user")
+        discovery.isUseless(.peer(peer), at: loop.now)
+        swarm.disconnect(peer)
+    }
+
+    func open(_ name: String, to peer: PeerID) async throws(MartletError) -> MartletTransport.Stream {
+        if !swarm.isConnected(to: peer) { try await connect(peer) }
+        do throws(SwarmError) {
+            return try await swarm.openStream(to: peer, name)
+        } catch {
+            throw MartletError(error, peer: peer)
+        }
+    }
+}

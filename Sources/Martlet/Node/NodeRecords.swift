@@ -1,0 +1,166 @@
+internal import MartletIdentity
+internal import MartletMetadata
+internal import MartletRuntime
+internal import MartletStore
+internal import MartletSwarm
+internal import MartletTransport
+internal import MartletWire
+
+// What a node says of itself, and what it hears of others.
+extension NodeDriver {
+    // MARK: Its own record
+
+    /// What is known of a node from its configuration alone.
+    static func firstRecord(_ configuration: NodeConfiguration, of peer: PeerID, at time: WallTime) -> NodeMetadata {
+        var record = NodeMetadata(peer: peer, sequence: 0, time: time)
+        record.name = configuration.name
+        record.version = "martlet/\(Martlet.version)"
+        var capabilities = configuration.capabilities
+        if configuration.role != .peer, !capabilities.contains(configuration.role.rawValue) {
+            capabilities.append(configuration.role.rawValue)
+        }
+        record.capabilities = capabilities
+        record.services = configuration.services
+        return record
+    }
+
+    /// Puts into the own record where this node is now, and of what type.
+    func describe() {
+        guard !isStopping else { return }
+        let addresses = ownAddresses
+        let observed = listensByQUIC ? reach.addresses.map { Multiaddr.quicV1($0) } : []
+        let type = reach.type
+        let isShared = configuration.sharesPrivateAddresses
+        metadata.update { record in
+            record.listenAddresses = addresses.filter { $0.ipAddress?.isGlobal ?? true }
+            record.privateAddresses = isShared ? addresses.filter { !($0.ipAddress?.isGlobal ?? true) } : []
+            record.observedAddresses = observed.filter { !addresses.contains($0) }
+            record.type = type
+        }
+        discovery.owns(Set((swarm.listenAddresses + observed).compactMap(\.socketAddress)))
+    }
+
+    /// Puts into the own record how busy this node is, in coarse steps, for each change goes to all neighbours.
+    func describeLoad() {
+        let connections = Self.coarse(swarm.connectionCount)
+        let memory = Self.coarse(swarm.memory.used * 1000 / max(1, swarm.memory.limit))
+        let uptime = UInt64(max(0, (loop.now - startedAt) / .seconds(1)))
+        metadata.update { record in
+            let load = NodeMetadata.Load(memory: UInt32(memory), connections: UInt32(connections))
+            // Uptime alone is no reason to send a record to everyone.
+            guard load != record.load || uptime >= 2 * max(600, record.uptime) else { return }
+            record.load = load
+            record.uptime = uptime
+        }
+    }
+
+    /// `number` without all but its two highest bits.
+    static func coarse(_ number: Int) -> Int {
+        guard number > 3 else { return max(0, number) }
+        let shift = Int.bitWidth - number.leadingZeroBitCount - 2
+        return (number >> shift) << shift
+    }
+
+    // MARK: Others' records
+
+    func take(_ event: MetadataEvent) {
+        guard !isStopping else { return }
+        switch event {
+        case .neighbour(let peer, let topics):
+            discovery.proved(peer, topics: topics, isKept: kept.contains(peer), at: loop.now)
+            swarm.tag(peer, "topic", value: 10)
+            for topic in topics.sorted(by: { $0.name < $1.name }) { tell(.joined(peer, topic: topic.name)) }
+            links[peer]?.shared = topics
+            metrics.neighbours.record(Int64(discovery.neighbourCount))
+            discoverSoon()
+        case .neighbourLost(let peer):
+            discovery.lost(peer)
+            swarm.tag(peer, "topic", value: nil)
+            for topic in (links[peer]?.shared ?? []).sorted(by: { $0.name < $1.name }) {
+                tell(.left(peer, topic: topic.name))
+            }
+            links[peer]?.shared = []
+            metrics.neighbours.record(Int64(discovery.neighbourCount))
+            greetAgain(peer)
+            discoverSoon()
+        case .record(let record): take(record)
+        case .refused(let peer, let refusal):
+            log.debug("a record or a request was refused", ["peer": peer, "reason": "\(refusal)"])
+        }
+    }
+
+    private func take(_ record: SignedMetadata) {
+        let said = record.metadata
+        let addresses = said.listenAddresses + said.observedAddresses + said.privateAddresses
+        var fields = PeerMetadata(peer: said.peer, sequence: said.sequence, record: record.envelope.bytes)
+        fields.name = said.name
+        fields.version = said.version
+        fields.type = said.type.text
+        fields.nat = said.nat.text
+        fields.capabilities = said.capabilities
+        fields.topics = said.topicMarks
+        fields.services = said.services.map {
+            PeerService(name: $0.name, port: $0.port, description: $0.description)
+        }
+        store?.record([.metadata(fields), .addresses(said.peer, addresses, .signed)])
+        swarm.add(addresses: addresses, of: said.peer)
+        discovery.heard(
+            of: said.peer, at: addresses.compactMap(\.socketAddress), topics: metadata.book.topics(of: said.peer),
+            now: loop.now)
+        tell(.updated(said.peer, name: said.name, sequence: said.sequence))
+        metrics.known.record(Int64(metadata.book.count))
+        discoverSoon()
+    }
+
+    // MARK: Reachability
+
+    /// Keeps for later who said what of this node.
+    func note(_ kind: String, _ value: String, by witness: String) {
+        store?.record(.evidence(Evidence(kind: kind, value: value, witness: witness)))
+    }
+
+    /// Says so where what is concluded has changed.
+    func reachChanged() {
+        if reach.type != toldType {
+            toldType = reach.type
+            tell(.typeChanged(reach.type))
+        }
+        describe()
+    }
+
+    /// A peer says where it sees this node.
+    func observed(_ address: Multiaddr, by peer: PeerID) {
+        guard let seen = address.socketAddress,
+            let place = swarm.connections(to: peer).first?.remoteAddress.ipAddress
+        else { return }
+        let isDialable = address.transport == .quicV1 && listensByQUIC
+        let counts = reach.observed(
+            seen, isDialable: isDialable, by: peer.description, at: place, now: loop.now, wall: wall)
+        guard counts else { return }
+        note("observed-address", address.description, by: peer.description)
+        tell(.observedAddress(address, by: peer.description))
+        reachChanged()
+    }
+
+    /// Nodes of the DHT agree where they see this node.
+    func observed(_ address: SocketAddress) {
+        let witness = "nodes of the DHT"
+        let counts = reach.agreed(address, by: witness, now: loop.now, wall: wall)
+        tell(.observedAddress(.quicV1(address), by: witness))
+        guard counts else { return }
+        note("observed-address", Multiaddr.quicV1(address).description, by: witness)
+        reachChanged()
+    }
+
+    /// Somebody has come in.
+    func arrived(_ info: ConnectionInfo) {
+        guard info.nature.direction == .inbound, !info.nature.isRelayed, let place = info.remoteAddress.ipAddress
+        else { return }
+        let isStranger = contacts.isStranger(place, at: loop.now)
+        let counts = reach.arrived(
+            info.peer.description, from: place, isStranger: isStranger, now: loop.now, wall: wall)
+        guard counts else { return }
+        note("inbound", info.remoteAddress.description, by: info.peer.description)
+        reachChanged()
+    }
+}
