@@ -160,7 +160,7 @@ let package = Package(
                 "MartletTransport", "MartletSwarm", "MartletMetadata", "MartletStore",
             ]),
 
-        tests("MartletTests", needs: ["Martlet", "MartletSimulator", "CSeededRandom"]),
+        tests("MartletTests", needs: ["Martlet", "MartletSimulator", "MartletTLS", "CSeededRandom"]),
 
         .systemLibrary(
             name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),

@@ -29,7 +29,8 @@ extension PeerStore {
     private func openFile() async throws(StoreError) -> Place {
         let (path, limits) = (path, self.limits)
         guard isKept else {
-            return .image(try await inBackground { () throws(StoreError) in try Database(image: Bytes(), limits: limits) })
+            return .image(
+                try await inBackground { () throws(StoreError) in try Database(image: Bytes(), limits: limits) })
         }
         // Empty is a new database; made here, so that its owner alone can read it.
         let place = try await onFiles { files throws(FileError) in

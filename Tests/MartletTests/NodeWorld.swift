@@ -1,6 +1,7 @@
 import CSeededRandom
 import Martlet
 import MartletSimulator
+import MartletTLS
 import TestSupport
 
 /// A simulated world of whole nodes, each on a host of its own on the internet, with a DHT of their own.

@@ -40,7 +40,8 @@ extension NodeDriver {
             return try swarm.listen(on: address)
         } catch {
             throw MartletError(
-                .listen, "cannot listen on \(address): \(error.inWords)"
+                .listen,
+                "cannot listen on \(address): \(error.inWords)"
                     + "; choose another port, or 0 for any that is free", address: address)
         }
     }

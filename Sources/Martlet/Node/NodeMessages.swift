@@ -121,7 +121,8 @@ final class NodeMessages {
     private func frame(_ message: Bytes, _ topic: String) throws(MartletError) -> Bytes {
         guard message.count <= Self.maximumSize else {
             throw MartletError(
-                .tooLarge, "a message has \(message.count) bytes; \(Self.maximumSize) are the most. Open a stream for more")
+                .tooLarge,
+                "a message has \(message.count) bytes; \(Self.maximumSize) are the most. Open a stream for more")
         }
         guard let mark = marks[TopicKey(topic)] else {
             throw MartletError(.invalidConfiguration, "this node is not on that topic; name it in the configuration")
@@ -143,7 +144,8 @@ final class NodeMessages {
             outgoing[peer] = line
             driver.begin("messages to a peer") { [weak self] in await self?.serve(line, to: peer) }
         }
-        guard line.waiting.count < Self.maximumWaiting, line.bytes + entry.frame.count <= Self.maximumWaitingBytes else {
+        guard line.waiting.count < Self.maximumWaiting, line.bytes + entry.frame.count <= Self.maximumWaitingBytes
+        else {
             refused[.full].increment()
             return false
         }

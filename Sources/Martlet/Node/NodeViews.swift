@@ -15,7 +15,8 @@ extension NodeDriver {
         let estimated = swarm.statistics(of: info.peer).first { $0.number == info.number }?.1.roundTripTime
         return NodePeer.Link(
             transport: info.nature.transport, direction: info.nature.direction, isRelayed: info.nature.isRelayed,
-            address: info.remoteAddress, since: WallTime(nanoseconds: wall.nanoseconds - (loop.now - info.madeAt).nanoseconds),
+            address: info.remoteAddress,
+            since: WallTime(nanoseconds: wall.nanoseconds - (loop.now - info.madeAt).nanoseconds),
             roundTrip: measured?.smoothed ?? estimated,
             jitter: measured.flatMap { $0.answered > 1 ? $0.variation : nil })
     }

@@ -1,5 +1,6 @@
 import Foundation
 import MartletMesh
+import MartletRuntime
 
 /// A node of a mesh and the person, or the program, that uses it.
 struct MeshSession {

@@ -40,7 +40,9 @@ public struct PrivateFile: Sendable {
                 words: "can be read by others (mode \(String(status.st_mode & 0o777, radix: 8))), so that its key may"
                     + " not be yours alone; remove it for a new one, or if you trust it: chmod 600 '\(path)'")
         }
-        guard status.st_size > 0, status.st_size <= maximum else { throw Failure(words: "has a size that it cannot have") }
+        guard status.st_size > 0, status.st_size <= maximum else {
+            throw Failure(words: "has a size that it cannot have")
+        }
         let count = Int(status.st_size)
         var isWhole = false
         let bytes = Bytes(count: count) { target in

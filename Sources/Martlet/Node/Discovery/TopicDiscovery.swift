@@ -148,7 +148,9 @@ struct TopicDiscovery {
 
     /// Forgets `candidate` where it failed and never proved anything.
     private mutating func dismiss(_ candidate: Candidate) -> Bool {
-        guard let entry = entries[candidate], entry.failures > 0, !entry.isProven, !entry.isDialled else { return false }
+        guard let entry = entries[candidate], entry.failures > 0, !entry.isProven, !entry.isDialled else {
+            return false
+        }
         forget(candidate)
         return true
     }

@@ -61,7 +61,8 @@ struct Reachability {
 
     /// `witness`, who is at `place`, sees this node at `address`. Whether that counts.
     mutating func observed(
-        _ address: SocketAddress, isDialable: Bool, by witness: String, at place: IPAddress, now: Instant, wall: WallTime
+        _ address: SocketAddress, isDialable: Bool, by witness: String, at place: IPAddress, now: Instant,
+        wall: WallTime
     ) -> Bool {
         guard address.ip.isGlobal, place.isGlobal, address.port != 0 else { return false }
         let word = Word(witness: witness, network: .neighbourhood(of: place), at: now, wall: wall)
@@ -80,7 +81,9 @@ struct Reachability {
 
     /// Several who were asked agree that this node is at `address`; `witness` says who, all together.
     mutating func agreed(_ address: SocketAddress, by witness: String, now: Instant, wall: WallTime) -> Bool {
-        guard observed(address, isDialable: true, by: witness, at: address.ip, now: now, wall: wall) else { return false }
+        guard observed(address, isDialable: true, by: witness, at: address.ip, now: now, wall: wall) else {
+            return false
+        }
         for index in named.indices where named[index].address == address { named[index].isAgreed = true }
         conclude(at: now)
         return true
