@@ -91,6 +91,7 @@ final class NodeWorld {
         host.line.latency = .milliseconds(15)
         let member = Member(number, host, configuration)
         members.append(member)
+        // The world ends with its play.
         host.start { [unowned self] environment in
             do {
                 try await run(member, environment, delay, body)

@@ -51,7 +51,7 @@ public actor Node {
         _ configuration: NodeConfiguration = NodeConfiguration(), environment: any Environment,
         metrics: MetricsRegistry = MetricsRegistry()
     ) {
-        var random = SystemRandomNumberGenerator()
+        var random = RandomSource.system()
         let identity = configuration.identity ?? .ed25519(using: &random)
         self.init(configuration, identity, environment, own: nil, metrics)
     }

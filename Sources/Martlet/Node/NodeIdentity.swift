@@ -12,7 +12,7 @@ enum NodeIdentity {
     /// missing, else a new one.
     static func key(of configuration: NodeConfiguration) throws(MartletError) -> PrivateKey {
         if let identity = configuration.identity { return identity }
-        var random = SystemRandomNumberGenerator()
+        var random = RandomSource.system()
         let fresh = PrivateKey.ed25519(using: &random)
         guard configuration.keepsFiles, let folder = configuration.dataDirectory else { return fresh }
         let path = "\(folder)/\(file)"

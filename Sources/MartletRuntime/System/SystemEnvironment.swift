@@ -73,7 +73,7 @@ public final class SystemEnvironment: @unchecked Sendable {
         resources.endThreads()
     }
 
-    private static func fillRandomly(_ buffer: UnsafeMutableRawBufferPointer) {
+    fileprivate static func fillRandomly(_ buffer: UnsafeMutableRawBufferPointer) {
         var filled = 0
         while filled < buffer.count {
             let start = buffer.baseAddress.unsafelyUnwrapped + filled
@@ -82,5 +82,12 @@ public final class SystemEnvironment: @unchecked Sendable {
             precondition(count > 0 || errno == EINTR, "the kernel has no random bytes")
             filled += max(0, count)
         }
+    }
+}
+
+extension RandomSource {
+    /// The kernel's random bytes, for what is needed before there is an environment, as a new key.
+    public static func system() -> RandomSource {
+        RandomSource { buffer in SystemEnvironment.fillRandomly(buffer) }
     }
 }

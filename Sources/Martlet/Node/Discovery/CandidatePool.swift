@@ -20,7 +20,7 @@ struct CandidatePool<Value: Hashable> {
     }
 
     /// One of all.
-    func random(using generator: inout some RandomNumberGenerator) -> Value? {
+    func draw(using generator: inout some RandomNumberGenerator) -> Value? {
         values.randomElement(using: &generator)
     }
 
@@ -29,7 +29,7 @@ struct CandidatePool<Value: Hashable> {
         using generator: inout some RandomNumberGenerator, where condition: (Value) -> Bool
     ) -> Value? {
         guard !values.isEmpty else { return nil }
-        let start = Int.random(in: 0..<values.count, using: &generator)
+        let start = Int(generator.next() % UInt64(values.count))
         for offset in 0..<values.count {
             let value = values[(start + offset) % values.count]
             if condition(value) { return value }

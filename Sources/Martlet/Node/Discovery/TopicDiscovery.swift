@@ -137,10 +137,10 @@ struct TopicDiscovery {
     private mutating func makeRoom(for candidate: Candidate) -> Bool {
         switch candidate {
         case .address where addresses.count >= limits.addresses:
-            guard let other = addresses.random(using: &random) else { return false }
+            guard let other = addresses.draw(using: &random) else { return false }
             return dismiss(.address(other))
         case .peer where peers.count >= limits.candidates:
-            guard let other = peers.random(using: &random) else { return false }
+            guard let other = peers.draw(using: &random) else { return false }
             return dismiss(.peer(other))
         default: return true
         }
@@ -330,6 +330,6 @@ struct TopicDiscovery {
 
     /// Not all at the same instant.
     private mutating func jittered(_ duration: Duration) -> Duration {
-        duration * Int(Int64.random(in: 800...1200, using: &random)) / 1000
+        duration * Int(800 + random.next() % 401) / 1000
     }
 }
