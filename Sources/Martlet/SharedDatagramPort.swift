@@ -27,10 +27,9 @@ public final class SharedDatagramPort: DatagramPort {
         didSet { port.register(.krpc, onDatagram) }
     }
 
-    /// Sends one datagram.
+    /// Sends one datagram. A full buffer is a loss as any other: who asked asks somebody else.
     public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
         onSend?(destination)
-        // A full buffer is a loss as any other: who asked asks somebody else.
-        _ = port.socket.send(bytes, to: destination, from: source)
+        port.socket.sendSoon(bytes, to: destination, from: source)
     }
 }

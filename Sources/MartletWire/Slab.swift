@@ -18,7 +18,10 @@ public final class Slab: ManagedBuffer<Int, UInt8> {
 
     /// How many bytes the slab has room for: what was asked for, which may be less than was allocated.
     @inlinable
-    public var size: Int { header }
+    public var size: Int {
+        // `header` itself would be checked for exclusive access at each call, and nobody writes it.
+        withUnsafeMutablePointerToHeader { $0.pointee }
+    }
 
     /// The first byte. Valid as long as the slab lives.
     @inlinable

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -104,4 +105,51 @@ int yardstick_ask(
     asked->seconds = now() - begun;
     close(descriptor);
     return 0;
+}
+
+int yardstick_ask_from_many(
+    uint16_t port, const uint8_t *questions, const uint16_t *sizes, int count, int sources, double seconds,
+    struct yardstick_asked *asked) {
+    struct pollfd descriptors[256];
+    char waits[256] = {0};
+    uint8_t room[largest];
+    if (sources > 256) return EINVAL;
+    memset(asked, 0, sizeof *asked);
+    int error = 0, opened = 0;
+    for (; opened < sources && error == 0; opened++) {
+        descriptors[opened] = (struct pollfd){open_socket(port), POLLIN, 0};
+        if (descriptors[opened].fd < 0) error = errno;
+    }
+    int next = 0;
+    const uint8_t *place = questions;
+    double begun = now();
+    while (error == 0 && now() < begun + seconds) {
+        int came = 0;
+        for (int i = 0; i < sources; i++) {
+            ssize_t size;
+            while ((size = recv(descriptors[i].fd, room, largest, MSG_DONTWAIT)) > 0) {
+                if (!is_answer(room, (unsigned)size)) continue;
+                asked->answers++;
+                asked->bytes += size;
+                waits[i] = 0;
+            }
+            if (waits[i]) continue;
+            came = 1;
+            waits[i] = send(descriptors[i].fd, place, sizes[next], 0) > 0;
+            place += sizes[next];
+            if (++next == count) {
+                next = 0;
+                place = questions;
+            }
+        }
+        if (came || poll(descriptors, (nfds_t)sources, 50) != 0) continue;
+        for (int i = 0; i < sources; i++) {
+            asked->lost += waits[i];
+            waits[i] = 0;
+        }
+    }
+    asked->seconds = now() - begun;
+    for (int i = 0; i < opened; i++)
+        if (descriptors[i].fd >= 0) close(descriptors[i].fd);
+    return error;
 }

@@ -44,8 +44,12 @@ struct MainlineBenchmarks {
             [package.appendingPathComponent("Benchmarks/Sources/MainlineBenchmarks/libtorrent_node.py").path] + ports)
         for _ in 0..<20 { try await Task.sleep(for: .milliseconds(250)) }
         print("nodes in the tables: martlet \(try ours.state()[0]), libtorrent \(try theirs.state()[0])")
-        for (method, key) in [("find_node", "target"), ("get_peers", "info_hash")] {
+        for (method, key, sources) in [
+            ("find_node", "target", Int32(1)), ("find_node", "target", window), ("get_peers", "info_hash", 1),
+            ("get_peers", "info_hash", window),
+        ] {
             let questions = questions(method, key)
+            let name = "\(method) from \(sources) \(sources == 1 ? "socket" : "sockets")"
             var rates: [[Double]] = [[], []]
             var sizes: [Int] = [0, 0]
             var lost = [0, 0]
@@ -53,7 +57,7 @@ struct MainlineBenchmarks {
             let computed = [ours.computed, theirs.computed]
             for _ in 0..<rounds {
                 for (number, server) in [ours, theirs].enumerated() {
-                    let asked = try ask(server.port, questions)
+                    let asked = try ask(server.port, questions, from: sources)
                     rates[number].append(Double(asked.answers) / asked.seconds)
                     sizes[number] = asked.bytes / max(1, asked.answers)
                     lost[number] += asked.lost
@@ -64,22 +68,26 @@ struct MainlineBenchmarks {
                 let sorted = rates[number].sorted()
                 let each = (server.computed - computed[number]) * 1e6 / Double(answers[number])
                 print(
-                    "\(method), \(server.name): median \(Int(sorted[rounds / 2])) answers a second "
+                    "\(name), \(server.name): median \(Int(sorted[rounds / 2])) answers a second "
                         + "(\(Int(sorted[0])) to \(Int(sorted[rounds - 1]))), \(sizes[number]) bytes and "
                         + "\(String(format: "%.1f", each)) µs of a core each, \(lost[number]) unanswered")
             }
             let medians = rates.map { $0.sorted()[rounds / 2] }
-            print("\(method): \(String(format: "%.2f", medians[0] / medians[1])) times libtorrent's rate")
+            print("\(name): \(String(format: "%.2f", medians[0] / medians[1])) times libtorrent's rate")
         }
         await population.leave()
     }
 
     private static func ask(
-        _ port: UInt16, _ questions: (bytes: [UInt8], sizes: [UInt16])
+        _ port: UInt16, _ questions: (bytes: [UInt8], sizes: [UInt16]), from sources: Int32
     ) throws -> yardstick_asked {
         var asked = yardstick_asked()
-        let error = yardstick_ask(
-            port, questions.bytes, questions.sizes, Int32(questions.sizes.count), window, roundSeconds, &asked)
+        let count = Int32(questions.sizes.count)
+        let error =
+            sources == 1
+            ? yardstick_ask(port, questions.bytes, questions.sizes, count, window, roundSeconds, &asked)
+            : yardstick_ask_from_many(
+                port, questions.bytes, questions.sizes, count, sources, roundSeconds, &asked)
         guard error == 0, asked.answers > 0 else { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EIO) }
         return asked
     }

@@ -33,9 +33,8 @@ public final class OwnDatagramPort: DatagramPort {
         set { socket.onDatagram = newValue }
     }
 
-    /// Sends one datagram.
+    /// Sends one datagram. A full buffer is a loss as any other: who asked asks somebody else.
     public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
-        // A full buffer is a loss as any other: who asked asks somebody else.
-        _ = socket.send(bytes, to: destination, from: source)
+        socket.sendSoon(bytes, to: destination, from: source)
     }
 }

@@ -29,3 +29,8 @@ struct yardstick_asked {
 int yardstick_ask(
     uint16_t port, const uint8_t *questions, const uint16_t *sizes, int count, int window, double seconds,
     struct yardstick_asked *asked);
+
+// The same from so many sockets, at most 256, each with one question at a time.
+int yardstick_ask_from_many(
+    uint16_t port, const uint8_t *questions, const uint16_t *sizes, int count, int sources, double seconds,
+    struct yardstick_asked *asked);
