@@ -27,9 +27,10 @@ public final class SharedDatagramPort: DatagramPort {
         didSet { port.register(.krpc, onDatagram) }
     }
 
-    /// Sends one datagram. A full buffer is a loss as any other: who asked asks somebody else.
+    /// Sends one datagram.
     public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
         onSend?(destination)
-        port.socket.sendSoon(bytes, to: destination, from: source)
+        // A full buffer is a loss as any other: who asked asks somebody else.
+        _ = port.socket.send(bytes, to: destination, from: source)
     }
 }

@@ -115,12 +115,6 @@ open class UDPSocket {
         preconditionFailure("abstract")
     }
 
-    /// Sends one datagram that nothing waits for, at once or, while datagrams are delivered, together with others when
-    /// that is over. One that the system has no room for is lost, as on the network.
-    open func sendSoon(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress? = nil) {
-        _ = send(bytes, to: destination, from: source)
-    }
-
     /// Closes the socket. Nothing is called back afterwards.
     open func close() {
         preconditionFailure("abstract")

@@ -111,44 +111,6 @@ struct SystemUDPTests {
         #expect(log.lines(saying: "does not coalesce").isEmpty)
     }
 
-    @Test(
-        "answers that are sent soon leave behind the batch that asked, each whole and in order",
-        arguments: [true, false], [0, 5] as [Int32])
-    func sendSoon(segments: Bool, refusal: Int32) async throws {
-        try await withEnvironment { environment in
-            let (first, firstMailbox) = try Self.listen(environment, .loopbackV4)
-            let (second, secondMailbox) = try Self.listen(environment, .loopbackV4)
-            let answerer = try environment.bindUDP(
-                SocketAddress(.loopbackV4, port: 0), options: UDPOptions(), segments: segments, coalesces: true)
-            environment.datagramMemory.segmentRefusal = refusal
-            // Equal ones, shorter ones, longer ones, and more than one call of the system takes.
-            let sizes = [100, 100, 60, 100, 0, 0, 100] + Array(repeating: 300, count: 100)
-            var asked = 0
-            answerer.onDatagram = { _ in
-                asked += 1
-                for size in sizes {
-                    answerer.sendSoon(pattern(size).span, to: first.localAddress, from: .loopbackV4)
-                    if size == 100 { answerer.sendSoon(pattern(size).span, to: second.localAddress) }
-                }
-            }
-            let rounds = 2
-            let questions = pattern(10 * rounds)
-            #expect(first.send(questions.span, to: answerer.localAddress, segmentSize: 10) == .sent)
-            for _ in 0..<rounds {
-                let received = try await firstMailbox.next(sizes.count)
-                #expect(
-                    received.map(\.bytes.count) == sizes && received.allSatisfy { $0.bytes == pattern($0.bytes.count) })
-                #expect(received.allSatisfy { $0.source == answerer.localAddress })
-                #expect(try await secondMailbox.next(4).map(\.bytes) == Array(repeating: pattern(100), count: 4))
-            }
-            #expect(asked == rounds && firstMailbox.waiting == 0 && secondMailbox.waiting == 0)
-            // Outside of a batch it leaves at once.
-            answerer.sendSoon(Bytes([7]).span, to: first.localAddress)
-            #expect(try await firstMailbox.next().bytes == [7])
-            #expect(answerer.maximumSegments == (segments && refusal == 0 ? 64 : 1))
-        }
-    }
-
     @Test("a datagram too large for any way is dropped, and segmenting goes on")
     func tooLarge() async throws {
         try await withEnvironment { environment in

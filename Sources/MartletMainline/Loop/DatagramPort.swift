@@ -33,8 +33,9 @@ public final class OwnDatagramPort: DatagramPort {
         set { socket.onDatagram = newValue }
     }
 
-    /// Sends one datagram. A full buffer is a loss as any other: who asked asks somebody else.
+    /// Sends one datagram.
     public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
-        socket.sendSoon(bytes, to: destination, from: source)
+        // A full buffer is a loss as any other: who asked asks somebody else.
+        _ = socket.send(bytes, to: destination, from: source)
     }
 }

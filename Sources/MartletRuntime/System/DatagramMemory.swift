@@ -22,9 +22,6 @@ final class DatagramMemory {
     private let sendHeader = UnsafeMutablePointer<msghdr>.allocate(capacity: 1)
     private let sendVector = UnsafeMutablePointer<iovec>.allocate(capacity: 1)
 
-    /// What the socket that delivers now will send when it has delivered.
-    let gathered = GatheredDatagrams()
-
     /// The error with which sends of several segments fail, where a test plays an older kernel.
     var segmentRefusal: Int32 = 0
     private var isSegmented = false

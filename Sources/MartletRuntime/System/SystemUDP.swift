@@ -9,8 +9,8 @@ public import MartletWire
 /// fragmented: one that is too large for the way is dropped.
 final class SystemUDPSocket: UDPSocket, PollTarget {
     /// What the kernel takes apart at most, in one send.
-    static let segmentLimit = 64
-    static let sizeLimit = 65_000
+    private static let segmentLimit = 64
+    private static let sizeLimit = 65_000
     /// How many receives happen before others have their turn.
     private static let receivesPerCall = 32
 
@@ -23,8 +23,6 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
     private var registration: Poller.Registration?
     private var segments: Bool
     private var isBlocked = false
-    /// While datagrams are delivered, `sendSoon` gathers.
-    private var isDelivering = false
 
     /// Binds a socket to `address`.
     init(
@@ -127,7 +125,6 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
     private func receive() {
         var isDrained = false
         var hasDelivered = false
-        isDelivering = true
         for _ in 0..<Self.receivesPerCall where registration != nil && !isDrained {
             let count = memory.receive(from: descriptor)
             if count >= 0 {
@@ -139,8 +136,6 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
             }
         }
         if hasDelivered { onBatchEnd?() }
-        isDelivering = false
-        sendGathered()
         if !isDrained, let registration { poller.callAgain(registration) }
     }
 
@@ -178,46 +173,16 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
             }
             memory.prepare(to: destination, from: source, segmentSize: size, ecn: ecn)
             let number = sendOnce(buffer)
-            guard Self.refusesSegments(number) else { return outcome(number) }
+            guard number == EIO || number == EINVAL || number == ENOPROTOOPT else { return outcome(number) }
             // The kernel or the device can't take datagrams apart, or can't send them whichever way.
             memory.prepare(to: destination, from: source, segmentSize: nil, ecn: ecn)
             let other = sendEach(buffer, size)
-            if other == 0 { doWithoutSegments(number) }
+            if other == 0 {
+                segments = false
+                log.notice("the kernel does not segment sent datagrams, each is sent alone", ["error": number])
+            }
             return outcome(other)
         }
-    }
-
-    override func sendSoon(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
-        guard isDelivering, registration != nil else {
-            _ = send(bytes, to: destination, from: source, segmentSize: nil, ecn: .notCapable)
-            return
-        }
-        bytes.withUnsafeBytes { buffer in
-            let gathered = memory.gathered
-            if gathered.append(buffer, to: destination, from: source, segments: segments) { return }
-            sendGathered()
-            guard !gathered.append(buffer, to: destination, from: source, segments: segments) else { return }
-            _ = send(bytes, to: destination, from: source, segmentSize: nil, ecn: .notCapable)
-        }
-    }
-
-    private func sendGathered() {
-        guard !memory.gathered.isEmpty else { return }
-        guard registration != nil else { return memory.gathered.removeAll() }
-        memory.gathered.send(through: descriptor, refusal: memory.segmentRefusal) { refusal in
-            guard refusal.bytes.count > refusal.segmentSize, Self.refusesSegments(refusal.error) else { return }
-            memory.prepare(to: refusal.destination, from: refusal.source, segmentSize: nil, ecn: .notCapable)
-            if sendEach(refusal.bytes, refusal.segmentSize) == 0, segments { doWithoutSegments(refusal.error) }
-        }
-    }
-
-    private static func refusesSegments(_ number: Int32) -> Bool {
-        number == EIO || number == EINVAL || number == ENOPROTOOPT
-    }
-
-    private func doWithoutSegments(_ number: Int32) {
-        segments = false
-        log.notice("the kernel does not segment sent datagrams, each is sent alone", ["error": number])
     }
 
     /// Sends once more where the first attempt only told what had become of a datagram sent before.
