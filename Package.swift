@@ -163,11 +163,26 @@ let package = Package(
         tests("MartletTests", needs: ["Martlet", "MartletSimulator", "MartletTLS", "CSeededRandom"]),
 
         .systemLibrary(
+            name: "CHTTP", path: "Sources/C/CHTTP", pkgConfig: "libmicrohttpd",
+            providers: [.apt(["libmicrohttpd-dev"])]),
+        room(
+            "MartletOperator",
+            needs: [
+                "Martlet", "MartletMetadata", "MartletStore", "MartletTransport", "MartletIdentity", "MartletCrypto",
+                "MartletRuntime", "MartletWire", "CHTTP",
+            ]),
+        tests("MartletOperatorTests", needs: ["MartletOperator", "Martlet", "MartletRuntime", "MartletWire"]),
+
+        .systemLibrary(
             name: "CEdit", path: "Sources/C/CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
+        .target(
+            name: "CProfiler", path: "Sources/C/CProfiler",
+            linkerSettings: [.linkedLibrary("tcmalloc"), .linkedLibrary("profiler")]),
         .executableTarget(
             name: "MartletCommand",
             dependencies: [
-                "Martlet", "MartletConfiguration", "MartletMainline", "MartletMesh", "MartletRuntime", "CEdit",
+                "Martlet", "MartletOperator", "MartletConfiguration", "MartletMainline", "MartletMesh",
+                "MartletRuntime", "CEdit", "CProfiler",
             ],
             swiftSettings: house),
         tests(
@@ -199,5 +214,6 @@ let package = Package(
             exclude: ["Dockerfile", "README.md"], swiftSettings: house),
         tests("TidyTests", needs: []),
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
 )

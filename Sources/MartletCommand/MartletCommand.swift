@@ -9,7 +9,9 @@ struct MartletCommand: ParsableCommand {
             "martlet", abstract: "one peer-to-peer node",
             examples: ["martlet listen", "martlet dht find chess", "martlet version"],
             subcommands: [
-                ListenCommand.self, PingCommand.self, PerfCommand.self, DHTCommand.self, MeshCommand.self,
+                StatusCommand.self, PeersCommand.self, ConnectCommand.self, DisconnectCommand.self, EventsCommand.self,
+                MetricsCommand.self, IDCommand.self, ListenCommand.self, PingCommand.self, PerfCommand.self,
+                DHTCommand.self, MeshCommand.self,
                 ConfigCommand.self,
                 VersionCommand.self,
             ])

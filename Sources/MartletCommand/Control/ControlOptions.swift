@@ -1,0 +1,108 @@
+import Foundation
+import MartletOperator
+
+/// What the commands share that talk to a running node.
+struct ControlOptions: ParsableArguments {
+    @Option(help: "the folder of the node's files; by itself the one that `martlet up` uses", valueName: "FOLDER")
+    var dataDir: String?
+    @Flag(help: "print JSON, as the node answers it") var json: Bool
+
+    /// What such commands end with.
+    static let exitCodes: [(ExitCode, String)] = [
+        (.failure, "the node could not do it"), (.noNode, "no node runs there"),
+    ]
+
+    /// The node's folder.
+    var folder: String { dataDir ?? DataFolder.usual }
+
+    /// The node's socket.
+    var socket: String { DataFolder.socket(in: folder) }
+
+    /// Asks the node and returns what it answers where that is good. Else says why not, and ends the command.
+    func ask(_ method: String = "GET", _ target: String, body: Data = Data()) throws -> ControlClient.Answer {
+        try orComplain {
+            let answer = try ControlClient(path: socket).ask(method, target, body: body)
+            guard answer.status == 200 else {
+                guard let failure = try? answer.value(ControlFailure.self) else {
+                    throw ControlTrouble.strange("it answers \(answer.status)")
+                }
+                throw ControlTrouble.refused(failure)
+            }
+            return answer
+        }
+    }
+
+    /// Asks the node about `order`.
+    func order(_ target: String, _ order: ControlOrder) throws -> ControlClient.Answer {
+        try ask("POST", target, body: (try? JSONEncoder().encode(order)) ?? Data())
+    }
+
+    /// Runs `body`; where it fails, says what failed and what to do next, and ends the command.
+    func orComplain<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch ControlTrouble.nobody {
+            let argument = dataDir.map { " --data-dir \(quoted($0))" } ?? ""
+            MartletCommand.complain(
+                "no node runs with the files in \(folder); start one with: martlet up\(argument)"
+                    + (dataDir == nil ? ", or say where it runs with --data-dir" : ""))
+            throw ExitCode.noNode
+        } catch ControlTrouble.system(let words) {
+            MartletCommand.complain(
+                "the node at \(socket) cannot be talked to: \(words); only the user who started it may")
+            throw ExitCode.noNode
+        } catch ControlTrouble.strange(let words) {
+            MartletCommand.complain("the node at \(socket) does not behave: \(words); is it of another version?")
+            throw ExitCode.failure
+        } catch ControlTrouble.refused(let failure) {
+            MartletCommand.complain(terminalText(failure.error.message))
+            throw ExitCode.failure
+        }
+    }
+
+    /// Shows `answer`: as it is, or as `text` has it, which is given what it holds.
+    func show<Shape: Decodable>(
+        _ answer: ControlClient.Answer, as shape: Shape.Type, _ text: (Shape) -> String
+    ) throws {
+        if json { return FileHandle.standardOutput.write(answer.body) }
+        guard let value = try? answer.value(shape) else {
+            MartletCommand.complain("the node's answer cannot be read; is it of another version?")
+            throw ExitCode.failure
+        }
+        print(text(value))
+    }
+
+    private func quoted(_ path: String) -> String {
+        path.contains { !$0.isLetter && !$0.isNumber && !"/._-~".contains($0) } ? "'\(path)'" : path
+    }
+}
+
+extension ExitCode {
+    /// No node runs where one was looked for.
+    static let noNode = ExitCode(rawValue: 3)
+}
+
+/// Where a node's files are.
+enum DataFolder {
+    /// The folder of this user's node: the one that the environment names, or `martlet` in the folder of programs' data.
+    static var usual: String {
+        let variables = ProcessInfo.processInfo.environment
+        if let own = variables["MARTLET_NODE_DATA_DIR"], !own.isEmpty { return own }
+        let data = variables["XDG_DATA_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+        return (data ?? NSHomeDirectory() + "/.local/share") + "/martlet"
+    }
+
+    /// The control socket of the node whose files are in `folder`.
+    static func socket(in folder: String) -> String { folder + "/" + ControlSocket.usualName }
+}
+
+/// `text`, which may come from strangers, without what could change a terminal or forge a line.
+func terminalText(_ text: String) -> String {
+    text.unicodeScalars.reduce(into: "") { shown, scalar in
+        switch scalar.value {
+        case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069:
+            shown += "\\u{" + String(scalar.value, radix: 16) + "}"
+        default: shown.unicodeScalars.append(scalar)
+        }
+    }
+}

@@ -1,0 +1,36 @@
+internal import Glibc
+
+/// What this process uses of the machine, as the kernel tells it.
+struct ProcessUse {
+    /// Bytes that are in memory.
+    var residentBytes = 0
+    /// The processor's time that it has taken, in seconds.
+    var processorSeconds = 0.0
+    /// Its open descriptors.
+    var descriptors = 0
+
+    /// What it uses now. Takes some tens of microseconds.
+    static func now() -> ProcessUse {
+        var use = ProcessUse()
+        use.residentBytes = residentBytesNow()
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        use.processorSeconds = seconds(usage.ru_utime) + seconds(usage.ru_stime)
+        if let folder = opendir("/proc/self/fd") {
+            while readdir(folder) != nil { use.descriptors += 1 }
+            closedir(folder)
+            // Not the folder itself, its parent, and the descriptor that it was read by.
+            use.descriptors -= 3
+        }
+        return use
+    }
+
+    /// Bytes that are in memory now.
+    static func residentBytesNow() -> Int {
+        let words = String(decoding: wholeFile("/proc/self/statm"), as: UTF8.self).split(separator: " ")
+        guard words.count > 1, let pages = Int(words[1]) else { return 0 }
+        return pages * sysconf(Int32(_SC_PAGESIZE))
+    }
+
+    private static func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+}
