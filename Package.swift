@@ -187,7 +187,7 @@ let package = Package(
             swiftSettings: house),
         tests(
             "MartletCommandTests",
-            needs: ["MartletCommand", "MartletConfiguration", "MartletMesh", "MartletWire"]),
+            needs: ["MartletCommand", "MartletOperator", "MartletConfiguration", "MartletMesh", "MartletWire"]),
 
         tests(
             "InteropTests",

@@ -86,7 +86,10 @@ struct EndpointTests {
             let health = try decoder.decode(ControlHealth.self, from: Data(json.body))
             #expect(!health.isReady && health.checks.count == 3 && health.schemaVersion == 1)
         }
-        try await withEndpoint { port in #expect(try await get(port, "/readyz").status == 200) }
+        try await withEndpoint { port in
+            let ready = try await get(port, "/readyz")
+            #expect(ready.status == 200)
+        }
     }
 
     @Test("who has no token, or a wrong one, learns only whether the node lives and is ready")
@@ -204,7 +207,7 @@ struct EndpointTests {
         let folder = try TestFolder()
         func file(_ name: String, _ text: String, mode: Int) -> String {
             let path = folder.path + "/" + name
-            FileManager.default.createFile(
+            _ = FileManager.default.createFile(
                 atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: mode])
             return path
         }

@@ -43,7 +43,8 @@ final class RawClient: Sendable {
     deinit { close(descriptor) }
 
     private func bePatient() {
-        var time = timeval(tv_sec: 20, tv_usec: 0)
+        var time = timeval()
+        time.tv_sec = 20
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
     }

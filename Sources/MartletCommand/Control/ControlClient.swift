@@ -94,15 +94,9 @@ struct ControlClient {
                 default: throw ControlTrouble.system(wordsOfError())
                 }
             }
-            wait(seconds: ControlClient.patience)
         }
 
         deinit { close(descriptor) }
-
-        private func wait(seconds: Int) {
-            var time = timeval(tv_sec: seconds, tv_usec: 0)
-            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
-        }
 
         func send(_ bytes: Data) throws {
             var sent = 0
@@ -118,14 +112,18 @@ struct ControlClient {
 
         /// What comes next, or `nil` at the end.
         func receive(forever: Bool = false) throws -> Data? {
-            if forever { wait(seconds: 0) }
+            // Not by an option of the socket, which takes a structure that Swift has from two modules.
+            var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            while case let ready = poll(&wanted, 1, forever ? -1 : Int32(ControlClient.patience * 1000)), ready <= 0 {
+                guard ready < 0, errno == EINTR else { throw ControlTrouble.strange("it does not answer") }
+            }
             var buffer = [UInt8](repeating: 0, count: 64 << 10)
             while true {
                 let count = recv(descriptor, &buffer, buffer.count, 0)
                 if count > 0 { return Data(buffer[..<count]) }
                 if count == 0 { return nil }
                 if errno == EINTR { continue }
-                throw ControlTrouble.strange(errno == EAGAIN ? "it does not answer" : wordsOfError())
+                throw ControlTrouble.strange(wordsOfError())
             }
         }
     }
