@@ -19,7 +19,8 @@ struct ControlCommandTests {
     @Test(
         "where no node runs each ends with 3 and says how to start one",
         arguments: [
-            ["status"], ["peers"], ["peers", "show", stranger], ["connect", stranger], ["connect", "/ip4/127.0.0.1/tcp/1"],
+            ["status"], ["peers"], ["peers", "show", stranger], ["connect", stranger],
+            ["connect", "/ip4/127.0.0.1/tcp/1"],
             ["disconnect", stranger], ["events", "--follow"], ["metrics"], ["id"], ["status", "--json"],
         ])
     func noNode(words: [String]) async throws {
@@ -90,9 +91,9 @@ struct ControlCommandTests {
             try peer("12D3KooWC", "x\\n\\u001b[2Jy"),
         ]
         let expected = """
-            ID          NAME               TYPE     TRANSPORT  PATH         RTT  SCORE     SINCE
-            12D3KooWA   alpha              private  quic-v1    direct   12.3 ms     62     12m4s
-            12D3KooWBB  -                  private  tcp        relayed        -     62     12m4s
+            ID          NAME              TYPE     TRANSPORT  PATH         RTT  SCORE   SINCE
+            12D3KooWA   alpha             private  quic-v1    direct   12.3 ms     62   12m4s
+            12D3KooWBB  -                 private  tcp        relayed        -     62   12m4s
             12D3KooWC   x\\u{a}\\u{1b}[2Jy  private  -          -              -     62  (1h0m)
             """
         #expect(peers.text(now: now) == expected, "\(peers.text(now: now))")

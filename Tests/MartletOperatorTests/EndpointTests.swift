@@ -44,7 +44,7 @@ struct EndpointTests {
                                 detail: isReady ? "at 2 addresses" : "nothing listens any more"),
                             .init(name: "dht", isOk: false, isRequired: false, detail: "nobody answers"),
                         ]
-                    }), profiling: profiling)
+                    }), profiling: profiling, limits: HTTPLimits())
             defer { endpoint.stop() }
             try await body(endpoint.address.port)
         }

@@ -1,3 +1,4 @@
+public import Martlet
 internal import MartletCrypto
 public import MartletRuntime
 public import MartletWire
@@ -7,24 +8,11 @@ public import MartletWire
 /// It serves on the node's own loop, so an answer says that the loop turns. It belongs to that loop.
 public final class OperatorEndpoint {
     /// Where an endpoint takes what it shows.
-    public struct Sources {
-        /// The registries whose metrics are shown.
-        public var registries: [MetricsRegistry]
+    struct Sources {
+        /// The registries whose metrics are shown; the endpoint's own go to the first.
+        var registries: [MetricsRegistry]
         /// What the node checks of itself, asked for each time.
-        public var health: nonisolated(nonsending) () async -> [ControlHealth.Check]
-        /// Brings those metrics up to date that are only measured when somebody asks.
-        public var refresh: nonisolated(nonsending) () async -> Void
-
-        /// All parts.
-        public init(
-            registries: [MetricsRegistry],
-            health: nonisolated(nonsending) @escaping () async -> [ControlHealth.Check],
-            refresh: nonisolated(nonsending) @escaping () async -> Void = {}
-        ) {
-            self.registries = registries
-            self.health = health
-            self.refresh = refresh
-        }
+        var health: nonisolated(nonsending) () async -> [ControlHealth.Check]
     }
 
     /// Where it serves.
@@ -39,11 +27,13 @@ public final class OperatorEndpoint {
     private let startedAt: WallTime
     private var server: HTTPServer?
 
-    /// Serves at `place`, with profiles where there is `profiling`, which from now on samples the heap. Metrics of its
-    /// own go to the first of the sources' registries. Call it on the loop, and `stop` in the end.
+    /// Serves at `place` what there is to see of `node`, with profiles where there is `profiling`, which from now on
+    /// samples the heap. Call it on the loop of `environment`, which is the node's, and `stop` in the end.
     public convenience init(
-        at place: EndpointAddress, on environment: SystemEnvironment, _ sources: Sources, profiling: Profiling? = nil
+        at place: EndpointAddress, on environment: SystemEnvironment, of node: Node, profiling: Profiling? = nil
     ) throws(OperatorError) {
+        let registries = node.metrics === environment.metrics ? [node.metrics] : [node.metrics, environment.metrics]
+        let sources = Sources(registries: registries, health: { await ControlServer.checks(of: node) })
         try self.init(at: place, on: environment, sources, profiling: profiling, limits: HTTPLimits())
     }
 
@@ -67,7 +57,7 @@ public final class OperatorEndpoint {
                 on: environment, listener: socket.descriptor, limits: limits,
                 metrics: HTTPMetrics(registry, name: "http"),
                 refuse: { [token] in Self.refusal(of: $0, token: token) },
-                handler: { [unowned(unsafe) self] request in await self.answer(request) })
+                handler: { [self] request in await answer(request) })
         } catch {
             throw OperatorError(.address, "cannot serve HTTP at \(address): \(error)")
         }
@@ -123,7 +113,7 @@ public final class OperatorEndpoint {
         }
         let knowsAll = token?.isIn(request.authorization) ?? true
         switch request.path {
-        case "/metrics": return await metrics()
+        case "/metrics": return metrics()
         case "/healthz": return await health(request, required: false, showsReasons: knowsAll)
         case "/readyz": return await health(request, required: true, showsReasons: knowsAll)
         case "/": return .text(Self.index)
@@ -169,8 +159,7 @@ public final class OperatorEndpoint {
             (required ? health.isReady ? "ready\n" : "not ready\n" : "alive\n") + lines.joined(), status: status)
     }
 
-    private nonisolated(nonsending) func metrics() async -> HTTPAnswer {
-        await sources.refresh()
+    private func metrics() -> HTTPAnswer {
         let bytes = Self.metricsText(sources.registries, startedAt: startedAt, live: profiling?.liveBytes())
         return HTTPAnswer(type: PrometheusText.type, content: .whole(bytes))
     }

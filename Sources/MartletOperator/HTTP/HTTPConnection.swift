@@ -38,8 +38,12 @@ final class HTTPConnection {
     /// What makes the answer.
     var task: Task<Void, Never>?
 
-    init(_ handle: OpaquePointer, place: IPAddress?, at now: Instant) {
+    /// Has the library turn soon.
+    private let wake: () -> Void
+
+    init(_ handle: OpaquePointer, place: IPAddress?, at now: Instant, wake: @escaping () -> Void) {
         self.handle = handle
+        self.wake = wake
         self.place = place
         descriptor = chttp_socket(handle)
         since = now
@@ -71,5 +75,7 @@ final class HTTPConnection {
         guard isSuspended else { return }
         isSuspended = false
         MHD_resume_connection(handle)
+        // The library's descriptor does not tell of this.
+        wake()
     }
 }

@@ -26,6 +26,7 @@ final class HTTPServer {
     private var connections: [OpaquePointer: HTTPConnection] = [:]
     private var places: [IPAddress: Int] = [:]
     private var streams = 0
+    private var isTurningSoon = false
 
     private var loop: EventLoop { environment.loop }
 
@@ -84,6 +85,15 @@ final class HTTPServer {
     }
 
     // MARK: Turning
+
+    private func turnSoon() {
+        guard !isTurningSoon else { return }
+        isTurningSoon = true
+        loop.afterThis { [self] in
+            isTurningSoon = false
+            turn()
+        }
+    }
 
     private func turn() {
         guard let daemon else { return }
@@ -164,7 +174,7 @@ final class HTTPServer {
         guard let handle else { return }
         let place = Self.place(of: chttp_client(handle))
         if let place { places[place, default: 0] += 1 }
-        connections[handle] = HTTPConnection(handle, place: place, at: loop.now)
+        connections[handle] = HTTPConnection(handle, place: place, at: loop.now) { [weak self] in self?.turnSoon() }
         metrics.connections.record(Int64(connections.count))
         if sweep?.deadline == nil { sweep?.arm(after: .seconds(1)) }
     }
@@ -328,7 +338,7 @@ final class HTTPServer {
 
     /// What the library takes a stream's bytes from.
     private final class StreamReader {
-        private unowned let server: HTTPServer  // The library is stopped before the server goes away.
+        private let server: HTTPServer
         private let connection: HTTPConnection
         private let stream: HTTPStream
 

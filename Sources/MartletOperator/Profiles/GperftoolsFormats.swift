@@ -32,12 +32,13 @@ extension StackSamples {
             found.samples.append(
                 Sample(addresses: addresses, values: [all.count, all.bytes, live.count, live.bytes]))
         }
+        guard rate > 0 else { throw ProfileError(message: "no heap profile, or of a heap that is not sampled") }
         return found
     }
 
     private static func scaled(count: Double, bytes: Double, rate: Double) -> (count: Int64, bytes: Int64) {
         guard count > 0, bytes > 0 else { return (0, 0) }
-        let share = rate > 0 ? 1 - exp(-(bytes / count) / rate) : 1
+        let share = 1 - exp(-(bytes / count) / rate)
         return (Int64(count / share), Int64(bytes / share))
     }
 
