@@ -168,8 +168,8 @@ extension MetricsRegistry {
         try await onOwnThread {
             let deadline = Date(timeIntervalSinceNow: 20)
             while self.refused(reason) < count, Date() < deadline { usleep(5000) }
-            try #require(self.refused(reason) >= count)
         }
+        try #require(refused(reason) >= count, "\(reason)")
     }
 }
 

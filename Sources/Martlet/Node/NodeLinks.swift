@@ -137,6 +137,7 @@ extension NodeDriver {
             // Who came in and has said nothing of topics is asked; what comes of it decides whether he stays.
             if metadata.topics(of: peer).isEmpty, now - link.since >= .seconds(15), link.greetings == 0 { greet(peer) }
         }
+        if let store { metrics.store.update(store.statistics) }
         pingSome()
         reach.expire(at: now)
         reachChanged()
@@ -169,6 +170,7 @@ extension NodeDriver {
         sample.bytesOut = Int(clamping: bytesOut >= link.bytesOut ? bytesOut - link.bytesOut : bytesOut)
         (link.bytesIn, link.bytesOut, link.sampledAt) = (bytesIn, bytesOut, now)
         (link.packets, link.lost) = (packets, measured?.lost ?? 0)
+        metrics.transferred(in: sample.bytesIn, out: sample.bytesOut)
         store?.record(.quality(link.peer, sample))
     }
 

@@ -229,6 +229,7 @@ final class HTTPServer {
     private func completed(_ handle: OpaquePointer?) {
         guard let handle, let connection = connections[handle] else { return }
         finish(connection)
+        if connection.isHeadOpen, !connection.isCut { metrics.refused[.head].increment() }
         connection.isHeadOpen = false
         connection.request = nil
         connection.answer = nil
