@@ -35,6 +35,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     private let hasMail = Atomic(false)
     private var jobs = Ring<LoopJob>()
     private var deferred = Ring<() -> Void>()
+    private var ending = Ring<() -> Void>()
     private var spare = Inbox()
     /// What runs now, for the watchdog.
     var activity: StaticString = "idle"
@@ -79,6 +80,13 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         deferred.append(callback)
     }
 
+    /// Calls `callback` when everything else that waits on the loop has had its turn: for what is done once for many, such
+    /// as handing to the system what all of them have written. Only from the loop.
+    public func atTurnEnd(_ callback: @escaping () -> Void) {
+        preconditionCurrent()
+        ending.append(callback)
+    }
+
     // MARK: Executor
 
     /// Queues a job of an actor that lives on this loop.
@@ -107,7 +115,9 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     // MARK: For the driver
 
     /// Whether a turn would find something to run.
-    public var hasWork: Bool { !jobs.isEmpty || !deferred.isEmpty || hasPost }
+    public var hasWork: Bool { hasWaiting || !ending.isEmpty || hasPost }
+
+    private var hasWaiting: Bool { !jobs.isEmpty || !deferred.isEmpty }
 
     /// Whether something waits that another thread has put in. The driver that has said that it sleeps, and then finds
     /// nothing here, will be woken by whatever comes after.
@@ -119,28 +129,45 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     public func turn(watchdog: Watchdog? = nil) -> Int {
         var budget = Self.jobsPerTurn
         asCurrent {
-            if hasMail.load(ordering: .acquiring) { takeMail() }
-            let actors = asUnownedSerialExecutor()
-            let tasks = taskExecutor.asUnownedTaskExecutor()
-            while budget > 0, !(jobs.isEmpty && deferred.isEmpty) {
-                // What a callback put off comes before the jobs that it caused; what that puts off in its turn comes
-                // after one of them, so that neither kind can keep out the other.
-                for _ in 0..<min(deferred.count, budget) {
-                    guard let callback = deferred.popFirst() else { break }
-                    activity = "callback"
-                    callback()
-                    watchdog?.finished(activity, on: self)
+            repeat {
+                if hasMail.load(ordering: .acquiring) { takeMail() }
+                runWaiting(within: &budget, watchdog)
+                // These are never kept out, however much waits: they take what is done already to where it is to go.
+                for _ in 0..<ending.count {
+                    guard let callback = ending.popFirst() else { break }
+                    call(callback, watchdog)
                     budget -= 1
                 }
-                if budget > 0, let job = jobs.popFirst() {
-                    activity = "job"
-                    job.run(actors: actors, tasks: tasks)
-                    watchdog?.finished(activity, on: self)
-                    budget -= 1
-                }
-            }
+            } while budget > 0 && hasWork
         }
         return Self.jobsPerTurn - budget
+    }
+
+    private func runWaiting(within budget: inout Int, _ watchdog: Watchdog?) {
+        let actors = asUnownedSerialExecutor()
+        let tasks = taskExecutor.asUnownedTaskExecutor()
+        while budget > 0, hasWaiting {
+            // What a callback put off comes before the jobs that it caused; what that puts off in its turn comes after one
+            // of them, so that neither kind can keep out the other.
+            for _ in 0..<min(deferred.count, budget) {
+                guard let callback = deferred.popFirst() else { break }
+                call(callback, watchdog)
+                budget -= 1
+            }
+            if budget > 0, let job = jobs.popFirst() {
+                activity = "job"
+                job.run(actors: actors, tasks: tasks)
+                watchdog?.finished(activity, on: self)
+                budget -= 1
+            }
+        }
+    }
+
+    @inline(__always)
+    private func call(_ callback: () -> Void, _ watchdog: Watchdog?) {
+        activity = "callback"
+        callback()
+        watchdog?.finished(activity, on: self)
     }
 
     /// Runs `body` as the current loop of this thread: how the driver delivers what came from outside.

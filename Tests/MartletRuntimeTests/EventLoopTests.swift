@@ -232,6 +232,37 @@ struct EventLoopTests {
         }
     }
 
+    @Test("what is put off to the end of a turn comes behind everything else that waits, and is never kept out by it")
+    func turnEnd() async throws {
+        try await withEnvironment { environment in
+            let loop = environment.loop
+            var order: [String] = []
+            loop.atTurnEnd { order.append("end") }
+            loop.afterThis {
+                order.append("callback")
+                loop.afterThis { order.append("its own") }
+            }
+            let conversation = loop.spawn {
+                order.append("conversation")
+                await Task.yield()
+                order.append("its rest")
+            }
+            await conversation.value
+            let done = Signal(on: loop)
+            loop.atTurnEnd { done.signal() }
+            try await done.wait()
+            #expect(order == ["callback", "its own", "conversation", "its rest", "end"])
+            var isOver = false
+            func again() {
+                if !isOver { loop.afterThis(again) }
+            }
+            again()
+            loop.atTurnEnd { done.signal() }
+            try await done.wait()
+            isOver = true
+        }
+    }
+
     /// An event descriptor that is ready from the start.
     private final class Bell: PollTarget {
         let activity: StaticString = "bell"

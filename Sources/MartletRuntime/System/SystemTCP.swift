@@ -156,14 +156,14 @@ final class SystemTCPStream: ByteStream, PollTarget {
     private func flushLater() {
         guard !isFlushPlanned, hasRoom, registration != nil else { return }
         isFlushPlanned = true
-        if let flushAction { return loop.afterThis(flushAction) }
+        if let flushAction { return loop.atTurnEnd(flushAction) }
         // Made once, not for each turn; `release` ends the circle.
         let action = { [self] in
             isFlushPlanned = false
             flush()
         }
         flushAction = action
-        loop.afterThis(action)
+        loop.atTurnEnd(action)
     }
 
     private func flush() {

@@ -216,12 +216,13 @@ final class QUICEndpoint {
 
     // MARK: Writing
 
-    /// `session` has something to write: it gets its turn when all that came in has been looked at.
+    /// `session` has something to write: it gets its turn when all that came in has been looked at, and
+    /// whoever waited for it has had his say.
     func wantsToWrite(_ session: QUICSession) {
         waiting.append(session)
         guard !isFlushPlanned else { return }
         isFlushPlanned = true
-        loop.afterThis { [self] in flush() }
+        loop.atTurnEnd { [self] in flush() }
     }
 
     private func flush() {

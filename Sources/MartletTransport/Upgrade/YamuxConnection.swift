@@ -193,7 +193,7 @@ final class YamuxConnection: Connection {
     private func flushLater() {
         guard !isOver, !isFlushPlanned else { return }
         isFlushPlanned = true
-        loop.afterThis { [self] in
+        loop.atTurnEnd { [self] in
             isFlushPlanned = false
             flush()
         }
