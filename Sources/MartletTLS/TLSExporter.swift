@@ -3,8 +3,9 @@ public import MartletWire
 
 extension TLSHandshake {
     /// `count` bytes that both ends of this session can derive, by `label`, and nobody else (RFC 8446, section 7.5).
-    /// `nil` before the handshake has ended.
+    /// `nil` before the handshake has ended, and once the session is released.
     public func exported(_ label: String, count: Int) -> Bytes? {
+        guard !isReleased else { return nil }
         var failed = false
         let session = session
         let secret = Bytes(count: count) { (target: UnsafeMutableRawBufferPointer) in

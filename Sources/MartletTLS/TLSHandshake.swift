@@ -21,7 +21,8 @@ public final class TLSHandshake {
     /// Why the peer was refused.
     public internal(set) var refusal: TLSError?
 
-    let session: gnutls_session_t
+    /// GnuTLS's session, until it is released.
+    private var held: gnutls_session_t?
     private let context: UnsafeMutablePointer<cq_session>
     /// Outlives every session made with it.
     private let credentials: TLSCredentials
@@ -40,7 +41,8 @@ public final class TLSHandshake {
         self.now = now
         var made: gnutls_session_t?
         checked(cq_session_init(&made, role == .server ? 1 : 0))
-        session = made!
+        let session = made!
+        held = session
         context = .allocate(capacity: 1)
         context.initialize(to: cq_session())
         context.pointee.owner = Unmanaged.passUnretained(self).toOpaque()
@@ -54,8 +56,24 @@ public final class TLSHandshake {
     }
 
     deinit {
-        gnutls_deinit(session)
+        release()
         context.deallocate()
+    }
+
+    /// GnuTLS's session. Not to be asked for once it is released.
+    var session: gnutls_session_t {
+        guard let held else { preconditionFailure("TLS was used behind its release") }
+        return held
+    }
+
+    /// Whether GnuTLS's session is gone.
+    public var isReleased: Bool { held == nil }
+
+    /// Gives back what GnuTLS holds for the session, which is most of it: QUIC has its keys, and needs no more of TLS once
+    /// the handshake is done. What is known of the peer stays known.
+    package func release() {
+        if let held { gnutls_deinit(held) }
+        held = nil
     }
 
     private func offer(_ protocols: [String]) {
@@ -77,7 +95,9 @@ public final class TLSHandshake {
     /// The protocol that both sides have agreed on by ALPN.
     public var negotiatedProtocol: String? {
         var name = gnutls_datum_t()
-        guard gnutls_alpn_get_selected_protocol(session, &name) == 0, let data = name.data else { return nil }
+        guard !isReleased, gnutls_alpn_get_selected_protocol(session, &name) == 0, let data = name.data else {
+            return nil
+        }
         return String(validating: UnsafeBufferPointer(start: data, count: Int(name.size)), as: UTF8.self)
     }
 

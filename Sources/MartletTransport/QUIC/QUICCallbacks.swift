@@ -27,7 +27,9 @@ extension ngtcp2_callbacks {
     private mutating func setCryptography() {
         client_initial = ngtcp2_crypto_client_initial_cb
         recv_client_initial = ngtcp2_crypto_recv_client_initial_cb
-        recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb
+        recv_crypto_data = { core, level, offset, data, count, user in
+            session(user).receivedCrypto(core, level, offset, UnsafeRawBufferPointer(start: data, count: count))
+        }
         encrypt = ngtcp2_crypto_encrypt_cb
         decrypt = ngtcp2_crypto_decrypt_cb
         hp_mask = ngtcp2_crypto_hp_mask_cb

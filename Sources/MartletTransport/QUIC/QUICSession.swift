@@ -34,6 +34,7 @@ final class QUICSession {
     let endpoint: QUICEndpoint
     let number: UInt64
     let handshake: TLSHandshake
+    private var lateMessages: LateMessages
     /// Whether nobody dialled it from here.
     var isInbound: Bool { handshake.role == .server }
     /// For one that somebody else dialled, under which address it is counted as unfinished.
@@ -45,8 +46,10 @@ final class QUICSession {
     /// What its memory is drawn from, and how much of it is.
     let budget: MemoryBudget?
     private var drawn = 0
-    /// About how much TLS holds for a connection, which GnuTLS allocates by itself.
+    /// About how much TLS holds for a connection, which GnuTLS allocates by itself: during the handshake, and for the keys
+    /// afterwards.
     private static let memoryOfTLS = 16 << 10
+    private static let memoryOfKeys = 4 << 10
     /// ngtcp2's connection, as long as it is not over.
     private(set) var core: OpaquePointer?
     private(set) var connection: QUICConnection?
@@ -92,6 +95,7 @@ final class QUICSession {
         handshake = TLSHandshake(
             role, credentials: endpoint.credentials, protocols: ["libp2p"], at: endpoint.environment.wallTime.seconds
         ) { expecting == nil || PeerID($0) == expecting }
+        lateMessages = LateMessages(to: role)
         // The timer is the session's own and does not fire once that is gone.
         timer = LoopTimer(on: endpoint.loop, label: "QUIC") { [unowned self] in expire() }
     }
@@ -161,6 +165,8 @@ final class QUICSession {
         isEstablishing = false
         guard let core, let connection else { return }
         phase = .open
+        ngtcp2_conn_set_tls_native_handle(core, nil)
+        handshake.release()
         if let params = ngtcp2_conn_get_remote_transport_params(core) {
             if params.pointee.stateless_reset_token_present != 0 {
                 withUnsafePointer(to: params.pointee.stateless_reset_token) { addResetToken($0) }
@@ -207,7 +213,8 @@ final class QUICSession {
 
     /// Brings what is drawn up to date.
     func drawMemory() {
-        let held = core == nil ? 0 : memory.pointee.used + Self.memoryOfTLS
+        let ofTLS = handshake.isReleased ? Self.memoryOfKeys : Self.memoryOfTLS
+        let held = core == nil ? 0 : memory.pointee.used + ofTLS
         budget?.draw(held - drawn)
         drawn = held
     }
@@ -392,6 +399,22 @@ final class QUICSession {
         self.connection = connection
         isEstablishing = true
         return true
+    }
+
+    /// TLS has something to say. Whether it may.
+    func receivedCrypto(
+        _ core: OpaquePointer?, _ level: ngtcp2_encryption_level, _ offset: UInt64, _ bytes: UnsafeRawBufferPointer
+    ) -> Int32 {
+        guard handshake.isReleased else {
+            return ngtcp2_crypto_recv_crypto_data_cb(
+                core, level, offset, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count,
+                Unmanaged.passUnretained(self).toOpaque())
+        }
+        guard level == NGTCP2_ENCRYPTION_LEVEL_1RTT, lateMessages.pass(bytes.bytes) else {
+            ngtcp2_conn_set_tls_alert(core, UInt8(truncatingIfNeeded: GNUTLS_A_UNEXPECTED_MESSAGE.rawValue))
+            return NGTCP2_ERR_CRYPTO
+        }
+        return 0
     }
 
     func pathValidated() { hasMoved = true }
