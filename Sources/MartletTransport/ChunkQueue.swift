@@ -114,6 +114,20 @@ struct ChunkQueue {
         return chunks[index][rest]
     }
 
+    /// Whether the bytes at the front are these.
+    func begins(with bytes: Bytes) -> Bool {
+        guard count >= bytes.count else { return false }
+        var index = head
+        var compared = 0
+        while compared < bytes.count {
+            let size = min(chunks[index].count, bytes.count - compared)
+            guard chunks[index].slice(0..<size) == bytes.slice(compared..<compared + size) else { return false }
+            compared += size
+            index += 1
+        }
+        return true
+    }
+
     mutating func removeAll() {
         count = 0
         chunks = []

@@ -5,7 +5,8 @@ public import MartletWire
 /// An ordered stream of bytes each way between two peers, one of many on a connection.
 ///
 /// It may be used from any task, one that reads and one that writes at a time; a second reader or writer gets the error
-/// `busy`. What has arrived is read without waiting for anyone; a writer waits only while more than 256 KiB is queued.
+/// `busy`. What has arrived is read without waiting for anyone; a writer waits only while more than 256 KiB is queued,
+/// or up to 1 MiB where the connection is faster than the writer comes back.
 /// Cancelling a task that waits leaves the stream usable, and so does a deadline that passes.
 ///
 /// A stream that is released is broken off, unless `closeWrite` was called: then what was written still arrives, and
@@ -54,7 +55,7 @@ public final class Stream: Sendable {
             case .bytes(let bytes): return bytes
             case .end: return nil
             case .nothingYet: try await link.waitForInput(atLeast: 1)
-            case .negotiationFirst: try await link.finishNegotiation()
+            case .negotiationFirst: try await link.finishNegotiation(before: 1)
             }
         }
     }
@@ -69,7 +70,7 @@ public final class Stream: Sendable {
             case .bytes(let bytes): return bytes.compacted()
             case .end: throw .truncated
             case .nothingYet: try await link.waitForInput(atLeast: count)
-            case .negotiationFirst: try await link.finishNegotiation()
+            case .negotiationFirst: try await link.finishNegotiation(before: count)
             }
         }
     }
@@ -86,7 +87,7 @@ public final class Stream: Sendable {
             case .message(let bytes): return bytes.compacted()
             case .end: return nil
             case .needs(let count): try await link.waitForInput(atLeast: count)
-            case .negotiationFirst: try await link.finishNegotiation()
+            case .negotiationFirst: try await link.finishNegotiation(before: 1)
             }
         }
     }

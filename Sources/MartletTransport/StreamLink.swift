@@ -1,6 +1,5 @@
 public import MartletRuntime
 public import MartletWire
-internal import Synchronization
 
 /// A stream as its muxer sees it: the end that lives on the loop, where `Stream` is the end that the user holds.
 ///
@@ -27,15 +26,16 @@ public final class StreamLink: @unchecked Sendable {
     public private(set) var connection: Connection?
     /// What the muxer keeps with it.
     public var attachment: AnyObject?
-    let state: Mutex<StreamState>
+    let state: Lock<StreamState>
     private var readTimer: LoopTimer?
     private var writeTimer: LoopTimer?
     private var detached: (() -> Void)?
     private var isReaderCallPlanned = false
 
-    /// How much may be queued for the muxer before a writer has to wait, and how far that must fall for it to go on.
+    /// How much may be queued for the muxer before a writer has to wait; it goes on when half of that is left.
     static let highWaterMark = 256 << 10
-    static let lowWaterMark = 128 << 10
+    /// How far that grows where the muxer has taken all before the writer came back.
+    static let largestHighWaterMark = 1 << 20
     /// How many unread pieces of the size of the next one may pin the slabs they came in. A reader that is further
     /// behind gets copies.
     private static let unreadSlices = 8
@@ -52,7 +52,7 @@ public final class StreamLink: @unchecked Sendable {
         state.creditStep = creditStep
         state.incoming.memory = connection.memory
         state.outgoing.memory = connection.memory
-        self.state = Mutex(state)
+        self.state = Lock(state)
     }
 
     deinit {
@@ -81,9 +81,10 @@ public final class StreamLink: @unchecked Sendable {
             guard case .open = state.input else { return (false, false) }
             append(&state.incoming)
             isTooMuch = state.incoming.count > Self.unreadWhenExhausted && state.isShortOfMemory
-            guard state.reader != nil else { return (false, false) }
-            guard state.incoming.count >= state.needed else { return (false, state.prepay()) }
-            return (true, false)
+            let wakes = state.takeConsent()
+            guard state.reader != nil else { return (false, wakes) }
+            guard state.incoming.count >= state.needed else { return (false, state.prepay() || wakes) }
+            return (true, wakes)
         }
         if wakes { wake() }
         if hasEnough { callReaderLater() }
@@ -91,16 +92,14 @@ public final class StreamLink: @unchecked Sendable {
         onReadable?()
     }
 
-    /// Lets the reader go on when the loop has done what it is about: by then more may have come, and waking a thread
-    /// costs as much as opening and parsing many kilobytes.
+    /// Lets the reader go on at the end of the loop's turn: by then more may have come, and waking a thread costs as much
+    /// as opening and parsing many kilobytes. One that is woken right behind another costs much less, too.
     private func callReaderLater() {
         guard !isReaderCallPlanned else { return }
         isReaderCallPlanned = true
-        loop.afterThis { [self] in
+        loop.atTurnEnd { [self] in
             isReaderCallPlanned = false
-            let reader = state.withLock { state -> StreamState.Waiter? in
-                state.incoming.count >= state.needed ? state.reader.take() : nil
-            }
+            let reader = state.withLock { state in state.hasWhatIsNeeded ? state.reader.take() : nil }
             reader?.resume()
         }
     }
@@ -127,13 +126,13 @@ public final class StreamLink: @unchecked Sendable {
     }
 
     private func endInput(_ end: StreamState.Direction, drops: Bool) {
-        let reader = state.withLock { state -> StreamState.Waiter? in
-            guard case .open = state.input else { return nil }
+        let hasReader = state.withLock { state in
+            guard case .open = state.input else { return false }
             state.input = end
             if drops { state.incoming.removeAll() }
-            return state.reader.take()
+            return state.reader != nil
         }
-        reader?.resume()
+        if hasReader { callReaderLater() }
         onReadable?()
     }
 
@@ -182,11 +181,8 @@ public final class StreamLink: @unchecked Sendable {
     /// Copies output to `buffer`, as much as there is and fits. Where `rest` is then empty and `ends`, the end is taken
     /// as well.
     public func takeOutput(into buffer: UnsafeMutableRawBufferPointer) -> (count: Int, rest: Output) {
-        // A lock's body may not see a pointer that is not `Sendable`; this one does not outlive the call.
-        let (start, size) = (UInt(bitPattern: buffer.baseAddress), buffer.count)
         let (count, rest, writer) = state.withLock { state in
-            let target = UnsafeMutableRawPointer(bitPattern: start)
-            let count = state.outgoing.take(into: UnsafeMutableRawBufferPointer(start: target, count: size))
+            let count = state.outgoing.take(into: buffer)
             let (rest, writer) = state.settleOutput()
             return (count, rest, writer)
         }
@@ -196,7 +192,7 @@ public final class StreamLink: @unchecked Sendable {
 
     private func hasRoom(_ rest: Output, for writer: StreamState.Waiter?) {
         writer?.resume()
-        if rest.count <= Self.lowWaterMark, let onWritable { loop.afterThis(onWritable) }
+        if rest.count <= Self.highWaterMark / 2, let onWritable { loop.afterThis(onWritable) }
     }
 
     // MARK: Bookkeeping

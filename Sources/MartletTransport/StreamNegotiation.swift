@@ -1,15 +1,20 @@
+internal import MartletRuntime
 internal import MartletWire
-internal import Synchronization
 
 // Agreeing on a protocol by the first bytes of each direction (multistream-select), without waiting.
 extension StreamLink {
-    /// The other side's header and its answer to `name` are to be read before anything else.
-    func expectAnswer(to name: String) {
-        state.withLock { $0.negotiation = .header(name) }
+    /// The other side's header and its answer to `name`, which `proposal` proposes, are to be read before anything else.
+    func expectAnswer(to name: String, proposedBy proposal: Bytes) {
+        state.withLock { state in
+            state.negotiation = .header(name)
+            state.consent = proposal
+        }
     }
 
-    /// Reads what the other side says about the proposed protocol. Where it does not speak it, the stream is reset.
-    nonisolated(nonsending) func finishNegotiation() async throws(StreamError) {
+    /// Reads what the other side says about the proposed protocol, for a reader that waits for `count` bytes behind it.
+    /// Where the other side does not speak it, the stream is reset.
+    nonisolated(nonsending) func finishNegotiation(before count: Int) async throws(StreamError) {
+        state.withLock { $0.neededAfterConsent = count }
         do throws(StreamError) {
             while true {
                 let (step, wakes) = try state.withLock { state throws(StreamError) in try state.negotiate() }
@@ -32,6 +37,17 @@ extension StreamLink {
 }
 
 extension StreamState {
+    /// Takes the other side's consent where all of it is there, so that a reader need not be woken for it: it goes on
+    /// waiting for what comes behind. Whether the loop has to be woken for the credit.
+    mutating func takeConsent() -> Bool {
+        guard case .header = negotiation, incoming.begins(with: consent) else { return false }
+        _ = incoming.take(exactly: consent.count)
+        negotiation = .done
+        if reader != nil { needed = neededAfterConsent }
+        defer { consent = Bytes() }
+        return free(consent.count)
+    }
+
     /// One line of the answer. `message` where it was the last.
     fileprivate mutating func negotiate() throws(StreamError) -> (StreamLink.Message, wakes: Bool) {
         guard reader == nil else { throw .busy }

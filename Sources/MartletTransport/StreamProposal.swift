@@ -9,7 +9,7 @@ extension Stream {
     /// To be called once, before anything else, on a stream that this side opened.
     public func propose(_ name: String) throws(StreamError) {
         let (first, _) = Self.proposal([name])
-        link.expectAnswer(to: name)
+        link.expectAnswer(to: name, proposedBy: first)
         let (_, wakes) = try link.append(first)
         if wakes { link.wake() }
     }

@@ -43,9 +43,13 @@ struct StreamState: ~Copyable {
     var reader: Waiter?
     /// How many bytes the reader waits for.
     var needed = 1
+    /// How many it will wait for once the protocol is agreed on.
+    var neededAfterConsent = 1
     var readIsCancelled = false
     var readIsLate = false
     var negotiation = Negotiation.done
+    /// What the other side says where it speaks the proposed protocol: the proposal, byte for byte.
+    var consent = Bytes()
 
     // Writing.
     var outgoing = ChunkQueue()
@@ -54,6 +58,10 @@ struct StreamState: ~Copyable {
     var isAnnounced = false
     var endIsTaken = false
     var writer: Waiter?
+    /// How much may be queued before a writer has to wait.
+    var highWaterMark = StreamLink.highWaterMark
+    /// Whether a writer has had to wait since the queue was last empty.
+    var writerIsHeldUp = false
     var writeIsCancelled = false
     var writeIsLate = false
 
@@ -67,6 +75,15 @@ struct StreamState: ~Copyable {
 
     /// Whether the node's memory is used up.
     var isShortOfMemory: Bool { incoming.memory?.isExhausted ?? false }
+
+    /// How far the queue must fall for a writer that waits.
+    var lowWaterMark: Int { highWaterMark / 2 }
+
+    /// Whether a reader that waits can go on.
+    var hasWhatIsNeeded: Bool {
+        if case .open = input { return incoming.count >= needed }
+        return true
+    }
 
     /// Whether the loop has to be woken for what is wished. It is asked once until the loop has looked.
     mutating func wake(for wish: Wishes = []) -> Bool {
@@ -111,6 +128,11 @@ struct StreamState: ~Copyable {
             isAnnounced = false
             if rest.ends { endIsTaken = true }
         }
-        return (rest, outgoing.count <= StreamLink.lowWaterMark ? writer.take() : nil)
+        if outgoing.isEmpty, writerIsHeldUp {
+            // The muxer waits for the writer, who was told in time: a longer queue bridges the time until he comes.
+            writerIsHeldUp = false
+            if !isShortOfMemory { highWaterMark = min(2 * highWaterMark, StreamLink.largestHighWaterMark) }
+        }
+        return (rest, outgoing.count <= lowWaterMark ? writer.take() : nil)
     }
 }

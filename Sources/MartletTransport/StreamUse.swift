@@ -1,5 +1,5 @@
+internal import MartletRuntime
 internal import MartletWire
-internal import Synchronization
 
 // What the user's end does, from any thread, under the lock.
 extension StreamLink {
@@ -97,7 +97,9 @@ extension StreamLink {
             }
             if framed { state.outgoing.append(length: bytes.count) }
             state.outgoing.append(bytes, mayPin: true)
-            let hasRoom = state.outgoing.count < (state.isShortOfMemory ? Self.unreadWhenExhausted : Self.highWaterMark)
+            let mark = state.isShortOfMemory ? Self.unreadWhenExhausted : state.highWaterMark
+            let hasRoom = state.outgoing.count < mark
+            if !hasRoom { state.writerIsHeldUp = true }
             guard !state.outgoing.isEmpty, !state.isAnnounced else { return (hasRoom, false) }
             state.isAnnounced = true
             return (hasRoom, state.wake(for: .output))
@@ -109,7 +111,7 @@ extension StreamLink {
         await withTaskCancellationHandler {
             await withUnsafeContinuation { waiter in
                 let isWaiting = state.withLock { state in
-                    let mark = state.isShortOfMemory ? Self.unreadWhenExhausted : Self.lowWaterMark
+                    let mark = state.isShortOfMemory ? Self.unreadWhenExhausted : state.lowWaterMark
                     guard state.writer == nil, state.outgoing.count > mark else { return false }
                     guard !state.writeIsLate, !state.writeIsCancelled else { return false }
                     state.writer = waiter
@@ -128,7 +130,7 @@ extension StreamLink {
             state.writeIsCancelled = false
             if case .failed(let error) = state.output { throw error }
             if isCancelled { throw .cancelled }
-            if state.writeIsLate, state.outgoing.count > Self.lowWaterMark { throw .timedOut }
+            if state.writeIsLate, state.outgoing.count > state.lowWaterMark { throw .timedOut }
         }
     }
 

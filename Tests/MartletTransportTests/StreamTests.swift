@@ -118,6 +118,47 @@ struct StreamTests {
         }
     }
 
+    @Test(
+        "a proposed protocol is agreed on wherever the answer is cut, and a reader who waits gets what comes behind it",
+        .timeLimit(.minutes(1)))
+    func consent() async throws {
+        try await withPair { pair in
+            let answer = Array("\u{13}/multistream/1.0.0\n\u{06}/echo\n".utf8)
+            let cuts = Mutex(0)
+            let streams = try await pair.open(answer.count) { stream in
+                _ = try await stream.read(exactly: answer.count)
+                let cut = cuts.withLock { cut in
+                    cut += 1
+                    return cut
+                }
+                try await stream.write(Bytes(answer[..<cut]))
+                try await stream.write(Bytes(answer[cut...] + [1, 2]))
+                try await stream.write(Bytes([3]))
+                stream.closeWrite()
+            }
+            for stream in streams {
+                try stream.propose("/echo")
+                #expect(try await stream.read(exactly: 3) == Bytes([1, 2, 3]))
+                #expect(try await stream.read() == nil)
+            }
+        }
+    }
+
+    @Test("a reader learns that a proposed protocol is not spoken", .timeLimit(.minutes(1)))
+    func refusal() async throws {
+        try await withPair { pair in
+            let stream = try await pair.open { stream in
+                try await stream.write(Bytes(utf8: "\u{13}/multistream/1.0.0\n"))
+                try await stream.write(Bytes(utf8: "\u{03}na\n"))
+                while try await stream.read() != nil {}
+            }[0]
+            try stream.propose("/echo")
+            await #expect(throws: StreamError.protocolsNotSupported(["/echo"])) {
+                try await stream.read(exactly: 100)
+            }
+        }
+    }
+
     @Test("a second reader is told that there is one", .timeLimit(.minutes(1)))
     func busy() async throws {
         try await withPair { pair in
