@@ -31,6 +31,6 @@ public final class SharedDatagramPort: DatagramPort {
     public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
         onSend?(destination)
         // A full buffer is a loss as any other: who asked asks somebody else.
-        _ = port.socket.send(bytes, to: destination, from: source)
+        port.socket.post(bytes, to: destination, from: source)
     }
 }

@@ -115,6 +115,12 @@ open class UDPSocket {
         preconditionFailure("abstract")
     }
 
+    /// Sends one datagram soon, at the end of the loop's turn at the latest: many by one call, where the system can. One that
+    /// cannot be sent is lost, as on the network. What is `send` meanwhile may overtake it.
+    open func post(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress? = nil) {
+        _ = send(bytes, to: destination, from: source)
+    }
+
     /// Closes the socket. Nothing is called back afterwards.
     open func close() {
         preconditionFailure("abstract")

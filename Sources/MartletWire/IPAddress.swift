@@ -94,7 +94,10 @@ public struct IPAddress: Sendable, BitwiseCopyable {
     /// Whether its first `length` bits are those of `network`, and the families agree.
     @inlinable
     public func isInside(_ network: IPAddress, prefix length: Int) -> Bool {
-        family == network.family && prefix(length) == network.prefix(length)
+        guard family == network.family else { return false }
+        // A shift by all bits leaves none.
+        if isV4 { return UInt32(truncatingIfNeeded: low ^ network.low) >> (32 - max(0, min(length, 32))) == 0 }
+        return (number ^ network.number) >> (128 - max(0, min(length, 128))) == 0
     }
 }
 

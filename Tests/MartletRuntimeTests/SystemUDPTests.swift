@@ -111,6 +111,49 @@ struct SystemUDPTests {
         #expect(log.lines(saying: "does not coalesce").isEmpty)
     }
 
+    @Test(
+        "datagrams that are posted arrive whole and each by itself, whoever they are for, also where the kernel is old",
+        arguments: [Int32(0), 5])
+    func posting(refusal: Int32) async throws {
+        try await withEnvironment { environment in
+            let (one, oneMailbox) = try Self.listen(environment, .loopbackV4)
+            let (other, otherMailbox) = try Self.listen(environment, .loopbackV4)
+            let sender = try environment.bindUDP(SocketAddress(.loopbackV4, port: 0), options: UDPOptions())
+            environment.datagramMemory.segmentRefusal = refusal
+            let sizes = [300, 300, 300, 200, 300, 0, 1, 300, 1200, 1200, 1200]
+            for round in 1...20 {
+                for size in sizes {
+                    sender.post(pattern(size).span, to: one.localAddress)
+                    if round % 2 == 0 { sender.post(pattern(size).span, to: other.localAddress) }
+                }
+            }
+            let all = (1...20).flatMap { _ in sizes }
+            #expect(try await oneMailbox.next(all.count).map(\.bytes) == all.map { pattern($0) })
+            let half = (1...10).flatMap { _ in sizes }
+            #expect(try await otherMailbox.next(half.count).map(\.bytes) == half.map { pattern($0) })
+            #expect(sender.maximumSegments == (refusal == 0 ? 64 : 1))
+            sender.post(pattern(5).span, to: one.localAddress)
+            sender.close()
+            #expect(try await oneMailbox.next(1).map(\.bytes) == [pattern(5)])
+        }
+    }
+
+    @Test("posting to one who is not there, or what is too large, keeps nothing from the others")
+    func postingInVain() async throws {
+        try await withEnvironment { environment in
+            let (receiver, mailbox) = try Self.listen(environment, .loopbackV4)
+            let sender = try environment.bindUDP(SocketAddress(.loopbackV4, port: 0), options: UDPOptions())
+            let gone = try environment.bindUDP(SocketAddress(.loopbackV4, port: 0), options: UDPOptions())
+            gone.close()
+            for _ in 0..<100 {
+                sender.post(pattern(9).span, to: gone.localAddress)
+                sender.post(pattern(65_520).span, to: receiver.localAddress)
+                sender.post(pattern(7).span, to: receiver.localAddress)
+            }
+            #expect(try await mailbox.next(100).allSatisfy { $0.bytes == pattern(7) })
+        }
+    }
+
     @Test("a datagram too large for any way is dropped, and segmenting goes on")
     func tooLarge() async throws {
         try await withEnvironment { environment in

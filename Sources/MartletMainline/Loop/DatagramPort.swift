@@ -36,6 +36,6 @@ public final class OwnDatagramPort: DatagramPort {
     /// Sends one datagram.
     public func send(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
         // A full buffer is a loss as any other: who asked asks somebody else.
-        _ = socket.send(bytes, to: destination, from: source)
+        socket.post(bytes, to: destination, from: source)
     }
 }

@@ -16,12 +16,13 @@ public final class MainlineDHT {
     public var onEvent: ((MainlineEvent) -> Void)?
     /// The outside of the node.
     public let environment: any Environment
-    var node: MainlineNode
+    // It is touched for every datagram, on the loop alone, and calls nobody back.
+    @exclusivity(unchecked) var node: MainlineNode
     var searches: [SearchID: MainlineSearch] = [:]
     private var ports: [IPAddress.Family: any DatagramPort] = [:]
     private var timer: LoopTimer!
     private var saveTimer: LoopTimer!
-    private var random: RandomSource
+    @exclusivity(unchecked) private var random: RandomSource
     private var isResolving = false
     /// Whether a lookup begins whose number nobody knows yet, and what has come meanwhile.
     private var isBeginning = false

@@ -23,6 +23,8 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
     private var registration: Poller.Registration?
     private var segments: Bool
     private var isBlocked = false
+    private var outgoing: DatagramPost?
+    private var isPostPlanned = false
 
     /// Binds a socket to `address`.
     init(
@@ -104,10 +106,12 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
 
     override func close() {
         guard let registration else { return }
+        sendPosted()
         self.registration = nil
         poller.unregister(registration)
         Glibc.close(descriptor)
         descriptor = -1
+        outgoing = nil
         onDatagram = nil
         onBatchEnd = nil
         onWritable = nil
@@ -183,6 +187,30 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
             }
             return outcome(other)
         }
+    }
+
+    override func post(_ bytes: RawSpan, to destination: SocketAddress, from source: IPAddress?) {
+        guard registration != nil else { return }
+        let post = outgoing ?? DatagramPost()
+        outgoing = post
+        if !post.add(bytes, to: destination, from: source, joins: segments) {
+            sendPosted()
+            // It has room for the largest that there is.
+            guard post.add(bytes, to: destination, from: source, joins: segments) else { return }
+        }
+        guard !isPostPlanned else { return }
+        isPostPlanned = true
+        loop.atTurnEnd { [self] in
+            isPostPlanned = false
+            sendPosted()
+        }
+    }
+
+    private func sendPosted() {
+        guard let outgoing, !outgoing.isEmpty else { return }
+        guard !outgoing.send(through: descriptor, refusal: memory.segmentRefusal) else { return }
+        segments = false
+        log.notice("the kernel does not segment sent datagrams, each is sent alone")
     }
 
     /// Sends once more where the first attempt only told what had become of a datagram sent before.
