@@ -50,7 +50,7 @@ simulate soak: setup
 	@sh Scripts/simulate $@
 
 bench: setup
-	$(SWIFT) run -c release --package-path Benchmarks Benchmarks $(BENCH)
+	@SWIFT="$(SWIFT)" sh Scripts/bench $(BENCH)
 
 bench-gate: setup
 	$(SWIFT) run -c release --package-path Benchmarks Benchmarks --gate Benchmarks/Thresholds.txt

@@ -42,7 +42,7 @@ private struct Rates {
 }
 
 /// The time for which the process had a processor, in seconds.
-private func processorTime() -> Double {
+func processorTime() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9

@@ -24,17 +24,23 @@ private func measureRequests(over transport: String, _ settings: Settings) async
     }
     try await client.run { swarm in _ = try await swarm.connect(to: peer, at: [address]) }
     var rates: [Double] = []
+    var processorRates: [Double] = []
     var latencies: [[Duration]] = []
     // The first round warms up.
     for round in 0...settings.rounds {
+        let startOfWork = processorTime()
         let many = try await askTogether(requestsAtOnce, client, peer, settings)
+        let worked = processorTime() - startOfWork
         let one = try await askTogether(1, client, peer, settings)
         guard round > 0 else { continue }
         rates.append(Double(many.count) / settings.seconds)
+        processorRates.append(Double(many.count) / worked)
         latencies.append(one.sorted())
     }
     print("\(transport), medians of \(settings.rounds) rounds of \(settings.seconds) s:")
-    print("  \(requestsAtOnce) at a time  \(Int(rates.median)) requests a second")
+    print(
+        "  \(requestsAtOnce) at a time  \(Int(rates.median)) requests a second, "
+            + "\(Int(processorRates.median)) a second of the processor")
     let medians = latencies.map { $0[$0.count / 2] }
     let late = latencies.map { $0[$0.count * 99 / 100] }
     print("  one at a time  median \(microseconds(medians.median)), p99 \(microseconds(late.median))")
