@@ -47,6 +47,9 @@ extension Swarm {
         metrics.streams[.inbound].increment()
         member.inboundStreams += 1
         begun(stream, on: member, of: entry) { member.inboundStreams -= 1 }
+        if let name = stream.answerProposalAtOnce(accepts: { protocols[$0] != nil }) {
+            return handOver(stream, name, entry)
+        }
         let ticket = negotiations.begin(stream)
         loop.spawn { [weak self] in
             await self?.negotiate(stream, ticket, member, entry)
@@ -90,6 +93,11 @@ extension Swarm {
             }
             return wasted(member, of: entry)
         }
+        handOver(stream, name, entry)
+    }
+
+    /// Gives a stream whose protocol is agreed on to its handler.
+    private func handOver(_ stream: Stream, _ name: String, _ entry: PeerEntry) {
         // The table may have changed since the name was agreed on.
         guard let handler = protocols[name] else { return stream.reset() }
         let open = entry.inbound[name, default: 0]

@@ -114,6 +114,9 @@ struct ChunkQueue {
         return chunks[index][rest]
     }
 
+    /// The first piece, if there is any.
+    var first: Bytes? { head < chunks.count ? chunks[head] : nil }
+
     /// Whether the bytes at the front are these.
     func begins(with bytes: Bytes) -> Bool {
         guard count >= bytes.count else { return false }

@@ -36,7 +36,36 @@ extension StreamLink {
     }
 }
 
+extension StreamLink {
+    /// Consents to what the other side proposes, where all of that is there, stands together and `accepts` takes it. Gives
+    /// the protocol, and whether to `wake`.
+    func consentAtOnce(_ accepts: (String) -> Bool) -> (name: String, wakes: Bool)? {
+        state.withLock { $0.consentAtOnce(accepts) }
+    }
+}
+
 extension StreamState {
+    fileprivate mutating func consentAtOnce(_ accepts: (String) -> Bool) -> (name: String, wakes: Bool)? {
+        let header = Multistream.headerLine
+        guard case .done = negotiation, reader == nil, case .open = output, let first = incoming.first,
+            first.count > header.count, first.slice(0..<header.count) == header
+        else { return nil }
+        // A longer name than one byte counts has the time to be agreed on otherwise.
+        let size = Int(first[header.count])
+        let end = header.count + 1 + size
+        guard size > 1, size < 0x80, first.count >= end, first[end - 1] == UInt8(ascii: "\n") else { return nil }
+        let text = first.slice(header.count + 1..<end - 1)
+        guard let name = text.withUnsafeBytes({ String(validating: $0, as: UTF8.self) }), name != Multistream.list,
+            accepts(name)
+        else { return nil }
+        // The consent is what was proposed, byte for byte.
+        outgoing.append(incoming.take(exactly: end), mayPin: false)
+        let wakes = free(end)
+        guard !isAnnounced else { return (name, wakes) }
+        isAnnounced = true
+        return (name, wake(for: .output) || wakes)
+    }
+
     /// Takes the other side's consent where all of it is there, so that a reader need not be woken for it: it goes on
     /// waiting for what comes behind. Whether the loop has to be woken for the credit.
     mutating func takeConsent() -> Bool {

@@ -53,6 +53,14 @@ extension Stream {
         throw .truncated
     }
 
+    /// The same for a dialer that has said at once all that it wants, and for what is there already; `nil` where it takes
+    /// `answerProposals`. Nothing is waited for.
+    public func answerProposalAtOnce(accepts: (String) -> Bool) -> String? {
+        guard let (name, wakes) = link.consentAtOnce(accepts) else { return nil }
+        if wakes { link.wake() }
+        return name
+    }
+
     /// Calls `body` on the loop when the muxer has nothing more to do with the stream: both directions have ended, or it
     /// was broken off. At once, where that is so already. To be called on the loop.
     public func whenEnded(_ body: @escaping () -> Void) {

@@ -8,6 +8,12 @@ public import MartletWire
 public enum Multistream {
     /// The name of multistream-select itself, which both sides say first.
     public static let header = "/multistream/1.0.0"
+    /// That line as it is sent.
+    static let headerLine: Bytes = {
+        var writer = Writer(capacity: 24)
+        writer.line(header)
+        return writer.finish()
+    }()
     /// What is said to a protocol that one does not speak.
     public static let notAvailable = "na"
     /// What asks for a list of all protocols.
