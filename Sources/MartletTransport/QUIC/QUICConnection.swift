@@ -65,7 +65,7 @@ final class QUICConnection: Connection {
         closeTimer = timer
         session.changed()
         // Later, so that what has just been written is taken up first.
-        loop.afterThis { [self] in closeIfFlushed() }
+        loop.atTurnEnd { [self] in closeIfFlushed() }
     }
 
     override func abort() {
