@@ -7,13 +7,11 @@ struct MartletCommand: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             "martlet", abstract: "one peer-to-peer node",
-            examples: ["martlet listen", "martlet dht find chess", "martlet version"],
+            examples: ["martlet up --topic chess", "martlet listen", "martlet dht find chess", "martlet version"],
             subcommands: [
-                StatusCommand.self, PeersCommand.self, ConnectCommand.self, DisconnectCommand.self, EventsCommand.self,
-                MetricsCommand.self, IDCommand.self, ListenCommand.self, PingCommand.self, PerfCommand.self,
-                DHTCommand.self, MeshCommand.self,
-                ConfigCommand.self,
-                VersionCommand.self,
+                UpCommand.self, StatusCommand.self, PeersCommand.self, ConnectCommand.self, DisconnectCommand.self,
+                EventsCommand.self, MetricsCommand.self, IDCommand.self, ConfigCommand.self, ListenCommand.self,
+                PingCommand.self, PerfCommand.self, DHTCommand.self, MeshCommand.self, VersionCommand.self,
             ])
     }
 

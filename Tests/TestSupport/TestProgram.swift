@@ -105,6 +105,11 @@ public final class TestProgram: Sendable {
         try? input.write(contentsOf: Data(text.utf8))
     }
 
+    /// Sends it a signal.
+    public func signal(_ number: Int32) {
+        process.withLock { if $0.isRunning { kill($0.processIdentifier, number) } }
+    }
+
     /// Ends its input.
     public func endInput() { try? input.close() }
 
