@@ -1,10 +1,13 @@
 import Foundation
+import MartletConfiguration
 import MartletOperator
 
 /// What the commands share that talk to a running node.
 struct ControlOptions: ParsableArguments {
-    @Option(help: "the folder of the node's files; by itself the one that `martlet up` uses", valueName: "FOLDER")
+    @Option(help: "the folder of the node's files; by itself the one that `martlet up` uses", valueName: "DIR")
     var dataDir: String?
+    @Option(letter: "c", help: "the configuration file that the node was started with", valueName: "FILE")
+    var config: String?
     @Flag(help: "print JSON, as the node answers it") var json: Bool
 
     /// What such commands end with.
@@ -12,16 +15,32 @@ struct ControlOptions: ParsableArguments {
         (.failure, "the node could not do it"), (.noNode, "no node runs there"),
     ]
 
-    /// The node's folder.
-    var folder: String { dataDir ?? DataFolder.usual }
+    /// Where the node is, by the same rules as `martlet up` has.
+    private struct Place {
+        var folder: String
+        var socket: String
+    }
 
-    /// The node's socket.
-    var socket: String { DataFolder.socket(in: folder) }
+    private func place() throws -> Place {
+        var configuration = Configuration()
+        do throws(ConfigurationFileError) {
+            configuration = try ConfigurationFile(config).configuration
+        } catch {
+            // A file that nobody named may be one that this user can't read.
+            if config != nil {
+                MartletCommand.complain("\(error)")
+                throw ExitCode.usage
+            }
+        }
+        if let dataDir { configuration.set("node.data_dir", to: [dataDir], by: "--data-dir") }
+        // What is wrong with other keys is no matter of this command.
+        return Place(folder: configuration.settings.dataDirectory, socket: configuration.settings.controlSocket)
+    }
 
     /// Asks the node and returns what it answers where that is good. Else says why not, and ends the command.
     func ask(_ method: String = "GET", _ target: String, body: Data = Data()) throws -> ControlClient.Answer {
         try orComplain {
-            let answer = try ControlClient(path: socket).ask(method, target, body: body)
+            let answer = try $0.ask(method, target, body: body)
             guard answer.status == 200 else {
                 guard let failure = try? answer.value(ControlFailure.self) else {
                     throw ControlTrouble.strange("it answers \(answer.status)")
@@ -37,22 +56,23 @@ struct ControlOptions: ParsableArguments {
         try ask("POST", target, body: (try? JSONEncoder().encode(order)) ?? Data())
     }
 
-    /// Runs `body`; where it fails, says what failed and what to do next, and ends the command.
-    func orComplain<Result>(_ body: () throws -> Result) throws -> Result {
+    /// Runs `body` with who talks to the node; where it fails, says what failed and what to do next, and ends the command.
+    func orComplain<Result>(_ body: (ControlClient) throws -> Result) throws -> Result {
+        let place = try place()
         do {
-            return try body()
+            return try body(ControlClient(path: place.socket))
         } catch ControlTrouble.nobody {
-            let argument = dataDir.map { " --data-dir \(quoted($0))" } ?? ""
+            let argument = dataDir.map { " --data-dir \(RunningNode.shellWord($0))" } ?? ""
             MartletCommand.complain(
-                "no node runs with the files in \(folder); start one with: martlet up\(argument)"
+                "no node runs with the files in \(place.folder); start one with: martlet up\(argument)"
                     + (dataDir == nil ? ", or say where it runs with --data-dir" : ""))
             throw ExitCode.noNode
         } catch ControlTrouble.system(let words) {
             MartletCommand.complain(
-                "the node at \(socket) cannot be talked to: \(words); only the user who started it may")
+                "the node at \(place.socket) cannot be talked to: \(words); only the user who started it may")
             throw ExitCode.noNode
         } catch ControlTrouble.strange(let words) {
-            MartletCommand.complain("the node at \(socket) does not behave: \(words); is it of another version?")
+            MartletCommand.complain("the node at \(place.socket) does not behave: \(words); is it of another version?")
             throw ExitCode.failure
         } catch ControlTrouble.refused(let failure) {
             MartletCommand.complain(terminalText(failure.error.message))
@@ -71,29 +91,11 @@ struct ControlOptions: ParsableArguments {
         }
         print(text(value))
     }
-
-    private func quoted(_ path: String) -> String {
-        path.contains { !$0.isLetter && !$0.isNumber && !"/._-~".contains($0) } ? "'\(path)'" : path
-    }
 }
 
 extension ExitCode {
     /// No node runs where one was looked for.
     static let noNode = ExitCode(rawValue: 3)
-}
-
-/// Where a node's files are.
-enum DataFolder {
-    /// The folder of this user's node: the one that the environment names, or `martlet` in the folder of programs' data.
-    static var usual: String {
-        let variables = ProcessInfo.processInfo.environment
-        if let own = variables["MARTLET_NODE_DATA_DIR"], !own.isEmpty { return own }
-        let data = variables["XDG_DATA_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
-        return (data ?? NSHomeDirectory() + "/.local/share") + "/martlet"
-    }
-
-    /// The control socket of the node whose files are in `folder`.
-    static func socket(in folder: String) -> String { folder + "/" + ControlSocket.usualName }
 }
 
 /// `text`, which may come from strangers, without what could change a terminal or forge a line.

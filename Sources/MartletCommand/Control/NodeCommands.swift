@@ -118,8 +118,8 @@ struct EventsCommand: ParsableCommand {
 
     func run() async throws {
         let (follow, json) = (follow, options.json)
-        try options.orComplain {
-            try ControlClient(path: options.socket).lines("/v1/events") { line in
+        try options.orComplain { client in
+            try client.lines("/v1/events") { line in
                 let decoder = JSONDecoder()
                 decoder.keyDecodingStrategy = .convertFromSnakeCase
                 guard let event = try? decoder.decode(ControlEvent.self, from: line) else { return true }

@@ -1,6 +1,7 @@
 import Foundation
 import Martlet
 import MartletConfiguration
+import MartletOperator
 
 /// A node of this machine with everything around it that `martlet up` starts: identity, environment, log.
 ///
@@ -11,11 +12,16 @@ struct RunningNode: Sendable {
     private let environment: SystemEnvironment
     private let isNew: Bool
     private let log: Task<Void, Never>
+    private let servers: UpServers
 
     /// Starts what `settings` ask for. Where that fails, says why and ends the command.
     static func start(_ settings: Settings) async throws -> RunningNode {
         var configuration = NodeConfiguration(settings)
         let path = settings.dataDirectory + "/identity"
+        let endpoint = try complaining { () throws(OperatorError) in try UpServers.endpoint(settings) }
+        let socket = try complaining { () throws(OperatorError) in try UpServers.claim(settings) }
+        var isServed = false
+        defer { if !isServed { socket.abandon() } }
         let isNew = !FileManager.default.fileExists(atPath: path)
         configuration.identity = try complaining { () throws(IdentityError) in try IdentityFile(path).key() }
         let sink = settings.log.sink { WallTime(nanoseconds: Int64(Date().timeIntervalSince1970 * 1e9)) }
@@ -35,11 +41,23 @@ struct RunningNode: Sendable {
             MartletCommand.complain("martlet up: \(error.message)")
             throw ExitCode.failure
         }
-        return RunningNode(node: node, settings: settings, environment: environment, isNew: isNew, log: log)
+        do {
+            isServed = true
+            let servers = try await UpServers.open(node, on: environment, at: socket, endpoint: endpoint)
+            return RunningNode(
+                node: node, settings: settings, environment: environment, isNew: isNew, log: log, servers: servers)
+        } catch {
+            await node.stop()
+            await log.value
+            await environment.shutdown()
+            MartletCommand.complain("martlet up: \(error)")
+            throw ExitCode.failure
+        }
     }
 
     /// Ends all of it, which takes less than two seconds.
     func stop() async {
+        await servers.close()
         await node.stop()
         await log.value
         await environment.shutdown()

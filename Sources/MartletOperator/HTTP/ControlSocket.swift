@@ -49,6 +49,12 @@ public final class ControlSocket: Sendable {
         close(lock)
     }
 
+    /// Does the same where there never was a server.
+    public func abandon() {
+        release()
+        close(descriptor)
+    }
+
     /// The number of the process that has the lock, as it wrote it.
     private static func process(in descriptor: Int32) -> Int? {
         var bytes = [UInt8](repeating: 0, count: 20)

@@ -23,7 +23,8 @@ public struct OperatorError: Error, Hashable, Sendable, CustomStringConvertible 
     /// The sentence.
     public var description: String { message }
 
-    init(_ code: Code, _ message: String) {
+    /// An error with its parts.
+    public init(_ code: Code, _ message: String) {
         self.code = code
         self.message = message
     }
