@@ -168,8 +168,8 @@ let package = Package(
         room(
             "MartletOperator",
             needs: [
-                "Martlet", "MartletMetadata", "MartletStore", "MartletTransport", "MartletIdentity", "MartletCrypto",
-                "MartletRuntime", "MartletWire", "CHTTP",
+                "Martlet", "MartletMainline", "MartletMetadata", "MartletStore", "MartletTransport", "MartletIdentity",
+                "MartletCrypto", "MartletRuntime", "MartletWire", "CHTTP",
             ]),
         tests("MartletOperatorTests", needs: ["MartletOperator", "Martlet", "MartletRuntime", "MartletWire"]),
 

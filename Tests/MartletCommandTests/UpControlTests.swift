@@ -13,12 +13,12 @@ struct UpControlTests {
         let folder: String
         let program: TestProgram
 
-        init(_ words: [String] = [], folder: String? = nil) throws {
+        init(_ words: [String] = [], folder: String? = nil, variables: [String: String] = [:]) throws {
             self.folder = try folder ?? Self.newFolder()
             program = try TestProgram(
                 TestProgram.path(of: "martlet"),
                 ["up", "--data-dir", self.folder, "--private-dht", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"] + words,
-                variables: ["XDG_CONFIG_HOME": self.folder])
+                variables: variables.merging(["XDG_CONFIG_HOME": self.folder]) { $1 })
         }
 
         deinit { try? FileManager.default.removeItem(atPath: folder) }
@@ -142,13 +142,16 @@ struct UpControlTests {
 
     @Test("the operator's endpoint serves profiles that go tool pprof reads by HTTP, with this program's names")
     func pprof() async throws {
-        let node = try RunningProgram(["--topic", "chess", "--http", "127.0.0.1:0"])
+        // Far more samples than by itself, so that there are some of a node that does nothing.
+        let node = try RunningProgram(
+            ["--topic", "chess", "--http", "127.0.0.1:0"], variables: ["TCMALLOC_SAMPLE_PARAMETER": "4096"])
         try await node.begin()
         let http = try #require(try await node.json(["status"], ControlStatus.self).http)
         let home = ["HOME": node.folder, "PPROF_TMPDIR": node.folder]
         let heap = try await Self.run(
             "/usr/bin/go", ["tool", "pprof", "-top", "http://\(http)/debug/pprof/heap"], variables: home)
         #expect(heap.code == 0 && heap.text.contains("Type: inuse_space"), "\(heap.text)")
+        #expect(heap.text.contains("MartletRuntime.EventLoop.turn("), "\(heap.text)")
         let profile = try await Self.run(
             "/usr/bin/go", ["tool", "pprof", "-top", "http://\(http)/debug/pprof/profile?seconds=1"], variables: home)
         #expect(profile.code == 0 && profile.text.contains("Type: cpu"), "\(profile.text)")

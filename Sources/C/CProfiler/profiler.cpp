@@ -1,5 +1,7 @@
 #include "profiler.h"
 
+#include <cxxabi.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -34,7 +36,8 @@ char *cprofiler_heap(size_t *count) {
 }
 
 void cprofiler_sample_every(int64_t bytes) {
-    FLAG__namespace_do_not_use_directly_use_DECLARE_int64_instead::FLAGS_tcmalloc_sample_parameter = bytes;
+    int64_t &every = FLAG__namespace_do_not_use_directly_use_DECLARE_int64_instead::FLAGS_tcmalloc_sample_parameter;
+    if (every == 0) every = bytes;
 }
 
 // The profiler writes to a file: one that only this process sees, and that is gone with its descriptor.
@@ -75,6 +78,8 @@ size_t cprofiler_number(const char *name) {
 }
 
 char *cprofiler_demangled(const char *name, size_t count) {
+    int status = 0;
+    if (count > 2 && name[0] == '_' && name[1] == 'Z') return abi::__cxa_demangle(name, nullptr, nullptr, &status);
     return swift_demangle(name, count, nullptr, nullptr, 0);
 }
 }

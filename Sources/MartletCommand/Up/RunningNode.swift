@@ -19,6 +19,8 @@ struct RunningNode: Sendable {
         var configuration = NodeConfiguration(settings)
         let path = settings.dataDirectory + "/identity"
         let endpoint = try complaining { () throws(OperatorError) in try UpServers.endpoint(settings) }
+        // Before there are threads whose allocations are to be seen.
+        if endpoint != nil { Profiling.ofCommand.sampleEvery(Profiling.sampleBytes) }
         let socket = try complaining { () throws(OperatorError) in try UpServers.claim(settings) }
         var isServed = false
         defer { if !isServed { socket.abandon() } }
@@ -43,7 +45,8 @@ struct RunningNode: Sendable {
         }
         do {
             isServed = true
-            let servers = try await UpServers.open(node, on: environment, at: socket, endpoint: endpoint)
+            let servers = try await UpServers.open(
+                node, on: environment, at: socket, endpoint: endpoint, folder: settings.dataDirectory)
             return RunningNode(
                 node: node, settings: settings, environment: environment, isNew: isNew, log: log, servers: servers)
         } catch {

@@ -27,10 +27,11 @@ final class UpServers: @unchecked Sendable {
 
     private init(_ environment: SystemEnvironment) { self.environment = environment }
 
-    /// Serves `node`, which runs in `environment`, at `socket` and, where it is given, at `endpoint`. Where that fails,
+    /// Serves `node`, which runs in `environment` and whose files are in `folder`, at `socket` and, where it is given, at `endpoint`. Where that fails,
     /// the right to be the node of its folder is given back.
     static func open(
-        _ node: Node, on environment: SystemEnvironment, at socket: ControlSocket, endpoint: EndpointAddress?
+        _ node: Node, on environment: SystemEnvironment, at socket: ControlSocket, endpoint: EndpointAddress?,
+        folder: String
     ) async throws -> UpServers {
         let servers = UpServers(environment)
         try await environment.loop.run {
@@ -44,7 +45,7 @@ final class UpServers: @unchecked Sendable {
             }
             do throws(OperatorError) {
                 servers.control = try ControlServer(
-                    of: node, on: environment, at: socket, http: servers.endpoint?.address)
+                    of: node, on: environment, at: socket, folder: folder, http: servers.endpoint?.address)
             } catch {
                 servers.endpoint?.stop()
                 throw error

@@ -15,30 +15,34 @@ public final class ControlServer {
     private let node: Node
     private let environment: SystemEnvironment
     private let socket: ControlSocket
+    private let folder: String?
     private let http: SocketAddress?
     private let events: ControlEvents
     private let registries: [MetricsRegistry]
     private var server: HTTPServer?
 
-    /// Serves control of `node` at `socket`, which it releases when it stops; `http` is where its operator's endpoint
-    /// is. Call it on the loop of `environment`, which is the node's, and `stop` in the end.
+    /// Serves control of `node` at `socket`, which it releases when it stops; `folder` is where its
+    /// files are, and `http` where its operator's endpoint is. Call it on the loop of `environment`, which is the node's, and `stop` in the end.
     public convenience init(
-        of node: Node, on environment: SystemEnvironment, at socket: ControlSocket, http: SocketAddress? = nil
+        of node: Node, on environment: SystemEnvironment, at socket: ControlSocket, folder: String? = nil,
+        http: SocketAddress? = nil
     ) throws(OperatorError) {
         var limits = HTTPLimits()
         // A reader of events may be slow for a good while.
         limits.answerTime = .seconds(300)
         limits.streams = 16
-        try self.init(of: node, on: environment, at: socket, http: http, limits: limits)
+        try self.init(of: node, on: environment, at: socket, folder: folder, http: http, limits: limits)
     }
 
     init(
-        of node: Node, on environment: SystemEnvironment, at socket: ControlSocket, http: SocketAddress?,
+        of node: Node, on environment: SystemEnvironment, at socket: ControlSocket, folder: String?,
+        http: SocketAddress?,
         limits: HTTPLimits
     ) throws(OperatorError) {
         self.node = node
         self.environment = environment
         self.socket = socket
+        self.folder = folder
         self.http = http
         events = ControlEvents(of: node, on: environment, capacity: limits.streamBytes)
         registries = node.metrics === environment.metrics ? [node.metrics] : [node.metrics, environment.metrics]
@@ -91,7 +95,7 @@ public final class ControlServer {
 
     private nonisolated(nonsending) func status() async -> ControlStatus {
         ControlStatus(
-            await node.status, control: socket.path, http: http?.description, process: Int(getpid()),
+            await node.status, control: socket.path, folder: folder, http: http?.description, process: Int(getpid()),
             resident: ProcessUse.residentBytesNow())
     }
 

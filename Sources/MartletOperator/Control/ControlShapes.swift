@@ -83,6 +83,8 @@ public struct ControlStatus: Codable, Hashable, Sendable {
     public var role: String
     /// The number of its process.
     public var process: Int
+    /// Where its files are.
+    public var dataDirectory: String?
     /// Where it is controlled.
     public var control: String
     /// Where its operator's endpoint is, where it has one.

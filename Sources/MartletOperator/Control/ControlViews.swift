@@ -1,5 +1,6 @@
 internal import Martlet
 internal import MartletIdentity
+internal import MartletMainline
 internal import MartletMetadata
 internal import MartletRuntime
 internal import MartletStore
@@ -9,10 +10,10 @@ internal import MartletWire
 // How what a node says of itself is put into the shapes of `/v1/…`.
 
 extension ControlStatus {
-    init(_ status: NodeStatus, control: String, http: String?, process: Int, resident: Int) {
+    init(_ status: NodeStatus, control: String, folder: String?, http: String?, process: Int, resident: Int) {
         self.init(
             id: "\(status.id)", name: status.name, version: status.version, role: status.role.rawValue,
-            process: process, control: control, http: http, startedAt: "\(status.startedAt)",
+            process: process, dataDirectory: folder, control: control, http: http, startedAt: "\(status.startedAt)",
             uptimeSeconds: status.uptime / .seconds(1), type: status.type.shown, nat: status.nat.shown,
             typeReasons: status.typeReasons, listening: status.listening.map(\.description),
             observed: status.observed.map(\.description),
@@ -25,11 +26,13 @@ extension ControlStatus {
             known: status.known,
             dht: status.dht.map {
                 DHT(
-                    family: $0.family == .v4 ? "ipv4" : "ipv6", state: "\($0.state)", nodes: $0.nodes,
+                    family: $0.family == .v4 ? "ipv4" : "ipv6", state: $0.state.shown, nodes: $0.nodes,
                     outsideAddress: $0.outsideAddress?.description)
             },
             store: Store(
-                path: status.store.path, waiting: status.store.waiting, trouble: status.store.trouble.map { "\($0)" }),
+                path: status.store.path.map { path in
+                    folder.map { path.hasPrefix("/") ? path : $0 + "/" + path } ?? path
+                }, waiting: status.store.waiting, trouble: status.store.trouble.map { "\($0)" }),
             memory: Memory(
                 residentBytes: resident, bufferBytes: status.memory.used, bufferLimitBytes: status.memory.limit),
             warnings: status.warnings)
@@ -148,6 +151,17 @@ extension ControlFailure {
         self.init(
             code: error.code.rawValue, message: error.message, peer: error.peer.map { "\($0)" },
             address: error.address.map { "\($0)" })
+    }
+}
+
+extension JoinState {
+    fileprivate var shown: String {
+        switch self {
+        case .idle: "idle"
+        case .joining: "joining"
+        case .joined: "joined"
+        case .unreachable: "unreachable"
+        }
     }
 }
 

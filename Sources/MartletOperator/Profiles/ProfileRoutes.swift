@@ -5,8 +5,6 @@ internal import MartletRuntime
 final class ProfileRoutes {
     /// For how long the processor's time is profiled at the most; pprof asks for 30 s by itself.
     static let longest = 120
-    /// About how many bytes stand between two samples of the heap. 512 KiB cost 6 % of an allocating program's speed.
-    static let sampleBytes = 512 << 10
     /// How many addresses are named in one request.
     private static let symbolLimit = 4096
 
@@ -18,7 +16,7 @@ final class ProfileRoutes {
     init(_ profiling: Profiling, on environment: SystemEnvironment) {
         self.profiling = profiling
         self.environment = environment
-        profiling.sampleEvery(Self.sampleBytes)
+        profiling.sampleEvery(Profiling.sampleBytes)
     }
 
     /// What is answered to `request`, or `nil` where there is nothing at its path.

@@ -10,7 +10,8 @@ extern "C" {
 
 /* The sampled heap as gperftools writes it. */
 char *cprofiler_heap(size_t *count);
-/* From now on one allocation about every so many bytes is sampled; 0 for none. */
+/* From now on one allocation about every so many bytes is sampled, unless the variable TCMALLOC_SAMPLE_PARAMETER has
+   said something else. A thread that has allocated before takes some megabytes to notice. */
 void cprofiler_sample_every(int64_t bytes);
 /* Begins to take a profile of the processor's time; 0 where that cannot be. */
 int cprofiler_start(void);
@@ -18,7 +19,7 @@ int cprofiler_start(void);
 char *cprofiler_stop(size_t *count);
 /* A number of the allocator, as "generic.current_allocated_bytes"; 0 where there is no such. */
 size_t cprofiler_number(const char *name);
-/* A Swift symbol's name as it is written in Swift, or null where it is none. */
+/* A symbol's name as it is written in Swift or C++, or null where it is of neither. */
 char *cprofiler_demangled(const char *name, size_t count);
 
 #ifdef __cplusplus
