@@ -1,6 +1,12 @@
 import Foundation
 
 extension StackSamples {
+    /// What stands between those who want memory and the allocator.
+    private static let allocating = [
+        #"tcmalloc::.*"#, #"libtcmalloc.*"#, "tc_.*", "malloc", "calloc", "realloc", "posix_memalign", "operator new.*",
+        "swift_slowAlloc.*", "_?swift_allocObject_?", "swift::swift_slowAlloc.*",
+    ].joined(separator: "|")
+
     /// The heap as gperftools' text shows it (`heap_v2`), scaled from what was sampled to what there probably is.
     ///
     /// An allocation of `size` bytes is sampled with the probability 1 − e^(−size/rate).
@@ -10,7 +16,8 @@ extension StackSamples {
             kinds: [
                 Kind(name: "alloc_objects", unit: "count"), Kind(name: "alloc_space", unit: "bytes"),
                 Kind(name: "inuse_objects", unit: "count"), Kind(name: "inuse_space", unit: "bytes"),
-            ], period: (Kind(name: "space", unit: "bytes"), 0), isInnermostReturn: true)
+            ], period: (Kind(name: "space", unit: "bytes"), 0), isInnermostReturn: true,
+            hiddenFrames: allocating)
         for (number, line) in text.split(separator: UInt8(ascii: "\n")).enumerated() {
             let line = String(decoding: line, as: UTF8.self)
             if number == 0 {

@@ -26,6 +26,7 @@ struct ProfileMessage: ~Copyable {
             // The functions are named here.
             mapping.field(7, uint64: 1)
         }
+        message.writer.field(7, uint64: message.index(of: samples.hiddenFrames))
         message.writer.field(9, int64: time)
         message.writer.field(10, int64: duration)
         message.kind(samples.period.kind, in: 11)

@@ -56,6 +56,8 @@ struct StackSamples {
     var period: (kind: Kind, amount: Int64)
     /// Whether the innermost address is one that is returned to, as all others are.
     var isInnermostReturn: Bool
+    /// Functions, as a regular expression, that are left out with all that they call: those that only allocate.
+    var hiddenFrames = ""
     /// The samples.
     var samples: [Sample] = []
 
