@@ -33,7 +33,7 @@ public struct OperatorError: Error, Hashable, Sendable, CustomStringConvertible 
 /// Listening sockets as an HTTP server takes them.
 enum ListeningSocket {
     /// How many clients wait to be taken.
-    private static let backlog: Int32 = 128
+    private static let backlog: Int32 = 1024
 
     /// A socket in the file `path`, for this user alone. What stood there is removed.
     static func unix(_ path: String) throws(OperatorError) -> Int32 {
