@@ -216,13 +216,14 @@ final class QUICEndpoint {
 
     // MARK: Writing
 
-    /// `session` has something to write: it gets its turn when all that came in has been looked at, and
-    /// whoever waited for it has had his say.
+    /// `session` has something to write: it gets its turn when all that came in has been looked at.
     func wantsToWrite(_ session: QUICSession) {
         waiting.append(session)
         guard !isFlushPlanned else { return }
         isFlushPlanned = true
-        loop.atTurnEnd { [self] in flush() }
+        // Not at the end of the turn: py-libp2p cannot cope with a consent, what follows, the end and a refusal to read in
+        // one packet.
+        loop.afterThis { [self] in flush() }
     }
 
     private func flush() {
