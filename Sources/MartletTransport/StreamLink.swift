@@ -37,11 +37,8 @@ public final class StreamLink: @unchecked Sendable {
     /// How far that grows where the muxer has taken all before the writer came back.
     static let largestHighWaterMark = 1 << 20
     /// How many unread pieces of the size of the next one may pin the slabs they came in. A reader that is further
-    /// behind gets copies. Of pieces that fill a good part of their slab there may be more: they pin little else, and copies
-    /// would go to memory that the kernel has to clear first.
+    /// behind gets copies.
     private static let unreadSlices = 8
-    private static let unreadLargeSlices = 64
-    private static let largeSlice = 32 << 10
     /// How much may be unread, and how much queued for the muxer, where the node's memory is used up.
     static let unreadWhenExhausted = 4 << 10
 
@@ -70,8 +67,7 @@ public final class StreamLink: @unchecked Sendable {
     /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
     /// is large and the reader keeps up. Where the node's memory is used up, a stream whose reader is behind is reset.
     public func deliver(_ bytes: Bytes) {
-        let slices = bytes.count < Self.largeSlice ? Self.unreadSlices : Self.unreadLargeSlices
-        deliver { $0.append(bytes, mayPin: $0.count < slices * bytes.count) }
+        deliver { $0.append(bytes, mayPin: $0.count < Self.unreadSlices * bytes.count) }
     }
 
     /// Hands a copy of `bytes` to the reader.

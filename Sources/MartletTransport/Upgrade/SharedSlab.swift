@@ -1,4 +1,3 @@
-internal import MartletRuntime
 internal import MartletWire
 
 /// Memory that the connections of one loop fill in turns, front to back, so that an idle one holds none.
@@ -7,9 +6,8 @@ internal import MartletWire
 /// have been filled are remembered, and filled again once nobody keeps a slice of them: fresh memory costs the kernel
 /// as much as the copy that fills it.
 final class SharedSlab {
-    /// How many slabs are remembered at most, while much comes, and when it has become quiet.
-    private static let remembered = 32
-    private static let rememberedWhenQuiet = 4
+    /// How many slabs are remembered at most.
+    private static let remembered = 8
 
     private let size: Int
     private var slab: Slab
@@ -43,11 +41,6 @@ final class SharedSlab {
         slab = Slab.make(capacity: size)
     }
 
-    /// Forgets most of what is remembered.
-    func trim() {
-        if others.count > Self.rememberedWhenQuiet { others.removeFirst(others.count - Self.rememberedWhenQuiet) }
-    }
-
     /// Says that it is filled up to `end`.
     func fill(upTo end: Int) {
         used = end
@@ -69,16 +62,4 @@ final class ConnectionBuffers {
     private(set) lazy var sealed = SharedSlab(size: Self.sealedSize)
     /// How much of it is read at once.
     static let sealedSize = 64 << 10
-
-    /// How often memory is given back.
-    private static let trimInterval = Duration.seconds(10)
-    private var nextTrim = Instant.start
-
-    /// Gives back most of the memory that nobody fills, now and then.
-    func trim(at now: Instant) {
-        guard now >= nextTrim else { return }
-        nextTrim = now + Self.trimInterval
-        incoming.trim()
-        outgoing.trim()
-    }
 }

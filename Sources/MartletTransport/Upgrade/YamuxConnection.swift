@@ -253,8 +253,6 @@ final class YamuxConnection: Connection {
     }
 
     private func timeout() {
-        // It comes now and then, also when nothing else does.
-        buffers.trim(at: loop.now)
         do throws(YamuxError) {
             try yamux.handleTimeout(at: loop.now)
         } catch {
