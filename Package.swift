@@ -160,7 +160,15 @@ let package = Package(
                 "MartletTransport", "MartletSwarm", "MartletMetadata", "MartletStore",
             ]),
 
-        tests("MartletTests", needs: ["Martlet", "MartletSimulator", "MartletTLS", "CSeededRandom"]),
+        tests(
+            "MartletTests",
+            needs: [
+                "Martlet", "MartletSimulator", "MartletIdentity", "MartletMetadata", "MartletRuntime", "MartletWire",
+                "NodeWorlds", "CSeededRandom",
+            ]),
+        .target(
+            name: "NodeWorlds", dependencies: ["Martlet", "MartletSimulator", "MartletTLS", "TestSupport"],
+            path: "Tests/NodeWorlds", swiftSettings: house),
 
         .systemLibrary(
             name: "CHTTP", path: "Sources/C/CHTTP", pkgConfig: "libmicrohttpd",
@@ -206,7 +214,7 @@ let package = Package(
             "SimulationTests",
             needs: [
                 "MartletTransport", "MartletTLS", "MartletIdentity", "MartletCrypto", "MartletSimulator",
-                "MainlineWorlds", "MartletRuntime", "MartletWire", "CSeededRandom",
+                "MainlineWorlds", "NodeWorlds", "Martlet", "MartletRuntime", "MartletWire", "CSeededRandom",
             ]),
 
         .executableTarget(

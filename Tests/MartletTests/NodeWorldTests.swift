@@ -1,31 +1,135 @@
+import CSeededRandom
 import Martlet
 import MartletSimulator
+import NodeWorlds
 import Testing
 
 @Suite("Nodes in a simulated world")
 struct NodeWorldTests {
-    @Test("three nodes find each other by the DHT of a fourth in less than five seconds, and know each other's names")
-    func three() throws {
-        let play = NodeWorld(seed: 3)
+    /// A node where others begin, and `count` on the topic, which come up one after the other.
+    private static func players(_ count: Int, seed: UInt64, keepsEvents: Bool = true) -> NodeWorld {
+        let play = NodeWorld(seed: seed)
+        play.keepsEvents = keepsEvents
         let first = play.add(NodeWorld.configuration(topics: []))
-        for number in 0..<3 {
+        for number in 0..<count {
             var configuration = NodeWorld.configuration(topics: ["chess"], bootstrap: [first])
             configuration.name = "player \(number)"
-            play.add(configuration, after: .milliseconds(500))
+            play.add(configuration, after: .milliseconds(500 + 10 * number))
         }
+        return play
+    }
+
+    @Test("three nodes find each other by the DHT of a fourth in less than five seconds, and know each other's names")
+    func three() throws {
+        let play = Self.players(3, seed: 3)
         let players = play.members.dropFirst()
-        try play.world.run(within: .seconds(5)) {
+        let watch = TrafficWatch(secrets: ["chess"])
+        play.world.add(watch)
+        try play.world.run(within: .milliseconds(5500)) {
             players.allSatisfy { $0.neighbours(on: "chess").count == 2 && $0.known.count == 2 }
         }
-        for player in play.members { #expect(player.failure == nil) }
-        try play.world.run(for: .seconds(2))
+        try play.world.run(for: .seconds(20))
         for player in players {
-            let status = try #require(player.status)
+            #expect(player.failure == nil)
+            let status = try play.ask(player) { await $0.status }
             #expect(status.topics.map(\.neighbours) == [2] && status.topics.map(\.known) == [2])
             #expect(status.connections.byTransport.map(\.transport) == ["quic-v1"])
-            let bad = player.health.filter { !$0.isOK }
-            #expect(bad == [])
+            let sick = try play.ask(player) { await $0.health.filter { !$0.isOK } }
+            #expect(sick == [])
+            let peers = try play.ask(player) { try await $0.peers(NodePeer.Filter(topic: "chess")) }
+            let others = players.filter { $0.id != player.id }
+            #expect(Set(peers.map(\.id)) == Set(others.map(\.id)))
+            #expect(Set(peers.map(\.name)) == Set(others.map(\.configuration.name)))
+            let measured = peers.allSatisfy { peer in
+                guard let roundTrip = peer.link?.roundTrip else { return false }
+                return roundTrip > .milliseconds(50) && roundTrip < .milliseconds(200)
+            }
+            #expect(measured, "\(peers.map(\.link))")
         }
+        #expect(watch.total > 0 && watch.leaks == 0, "the topic's name never leaves a node")
+        // The one where they began shares no topic with them, and is nobody's neighbour.
+        #expect(play.members[0].connected.isEmpty && play.members[0].known.isEmpty)
+    }
+
+    @Test("one that was killed comes back with the same id and finds the others by its database alone")
+    func comeback() throws {
+        let play = Self.players(3, seed: 11)
+        let players = Array(play.members.dropFirst())
+        try play.world.run(within: .seconds(6)) { play.allKnowAll(on: "chess") }
+        try play.world.run(for: .seconds(10))
+        play.members[0].host.kill()
+        players[0].host.kill()
+        try play.world.run(for: .seconds(60))
+        #expect(!players[1].connected.contains(players[0].id))
+        players[0].host.restart()
+        try play.world.run(within: .seconds(6)) {
+            players[0].starts == 2 && players[0].neighbours(on: "chess") == [players[1].id, players[2].id]
+        }
+        let known = try play.ask(players[0]) { try await $0.peers() }
+        #expect(Set(known.map(\.id)).isSuperset(of: [players[1].id, players[2].id]))
+        try play.world.run(within: .seconds(5)) {
+            players.allSatisfy { $0.neighbours(on: "chess").count == 2 }
+        }
+    }
+
+    @Test("bootstrap addresses work without any DHT, by multiaddress and by host and port")
+    func bootstrap() throws {
+        let play = NodeWorld(seed: 12)
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        let first = play.add(configuration)
+        configuration.bootstrap = [.multiaddr(first.address)]
+        play.add(configuration, after: .seconds(1))
+        configuration.bootstrap = [.hostPort(first.host.address.description, NodeWorld.port)]
+        play.add(configuration, after: .seconds(1))
+        try play.world.run(within: .seconds(6)) { play.allKnowAll(on: "chess") }
+        try play.world.run(within: .seconds(5)) {
+            play.members.allSatisfy { $0.neighbours(on: "chess").count == 2 }
+        }
+        #expect(play.members.allSatisfy { $0.failure == nil })
+    }
+
+    @Test("who is on another topic is let go and not dialled again, and learns nothing")
+    func otherTopic() throws {
+        let play = NodeWorld(seed: 13)
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        let first = play.add(configuration)
+        configuration.topics = ["music"]
+        configuration.bootstrap = [.multiaddr(first.address)]
+        let other = play.add(configuration, after: .seconds(1))
+        try play.world.run(for: .seconds(300))
+        #expect(first.connected.isEmpty && other.connected.isEmpty)
+        #expect(other.connections == 1)
+        #expect(first.known.isEmpty && other.known.isEmpty)
+        let known = try play.ask(first) { try await $0.peers() }
+        #expect(known.allSatisfy { $0.topics.isEmpty && $0.name.isEmpty })
+    }
+
+    @Test("fifty find each other, and everyone comes to know all")
+    func fifty() throws {
+        let play = Self.players(50, seed: 14, keepsEvents: false)
+        let watch = TrafficWatch()
+        play.world.add(watch)
+        try play.world.run(within: .seconds(60)) { play.allKnowAll(on: "chess") }
+        let time = play.world.now
+        try play.world.run(for: .seconds(10))
+        let counts = play.members.dropFirst().map { $0.neighbours(on: "chess").count }.sorted()
+        #expect(counts.allSatisfy { $0 >= 25 })
+        print(
+            "50 nodes: all know all after \(time) s; neighbours \(counts.first ?? 0) to \(counts.last ?? 0);",
+            "\(watch.total / 51 / 1024) KiB sent per node in \(play.world.now) s")
+        #expect(play.members.allSatisfy { $0.failure == nil })
+    }
+
+    @Test("the same seed gives the same run")
+    func repeats() throws {
+        let digests = try (0..<2).map { _ in
+            let play = Self.players(6, seed: 15)
+            try play.world.run(for: .seconds(20))
+            return play.world.digest
+        }
+        #expect(digests[0] == digests[1])
     }
 
     @Test("a stream of the user's own protocol is opened to a peer by its id, and answered off the loop")
@@ -38,9 +142,8 @@ struct NodeWorldTests {
                 stream.closeWrite()
             }
         }
-        let address = try Multiaddr(parsing: "/ip4/\(host.host.address)/udp/\(NodeWorld.port)/quic-v1/p2p/\(host.id)")
         let guest = play.add(NodeWorld.configuration(topics: []), after: .seconds(1)) { node, _ in
-            let peer = try await node.connect(address)
+            let peer = try await node.connect(host.address)
             let stream = try await node.open("/echo/1.0.0", to: peer)
             try await stream.write(Bytes(utf8: "is anyone there?"))
             stream.closeWrite()
@@ -48,6 +151,9 @@ struct NodeWorldTests {
         }
         try play.world.run(within: .seconds(5)) { answer != nil || guest.failure != nil }
         #expect(answer == Bytes(utf8: "is anyone there?"), "\(String(describing: guest.failure))")
+        // Whom the user has connected is not let go for sharing no topic.
+        try play.world.run(for: .seconds(60))
+        #expect(guest.connected == [host.id])
     }
 
     @Test("stopping says goodbye, takes less than two seconds, and can be done twice and during the start")
@@ -56,14 +162,13 @@ struct NodeWorldTests {
         let first = play.add(NodeWorld.configuration(topics: ["chess"]))
         var took: Duration?
         let second = play.add(NodeWorld.configuration(topics: ["chess"], bootstrap: [first])) { node, member in
-            let loop = member.host.environment!.loop
+            guard let loop = member.host.environment?.loop else { return }
             try await loop.sleep(for: .seconds(8))
             let began = loop.now
             loop.spawn { await node.stop() }
             await node.stop()
             await node.stop()
             took = loop.now - began
-            member.hasStopped = true
         }
         try play.world.run(within: .seconds(5)) { first.neighbours(on: "chess") == [second.id] }
         try play.world.run(within: .seconds(8)) { took != nil }
@@ -74,11 +179,13 @@ struct NodeWorldTests {
         #expect(first.events.contains(.disconnected(second.id, reason: "the other side closed it")))
         let stopped = NodeWorld(seed: 6)
         let hasty = stopped.add(NodeWorld.configuration(topics: ["chess"]))
+        var hasStopped = false
         hasty.host.start { environment in
             try await environment.loop.sleep(for: .microseconds(1))
             await hasty.node?.stop()
+            hasStopped = true
         }
         try stopped.world.run(for: .seconds(3))
-        #expect(hasty.node != nil)
+        #expect(hasStopped)
     }
 }

@@ -1,6 +1,7 @@
 internal import MartletCrypto
 public import MartletIdentity
 public import MartletRuntime
+package import MartletStore
 public import MartletTransport
 public import MartletWire
 
@@ -234,6 +235,15 @@ public actor Node {
         driver?.health ?? [
             HealthCheck(name: "running", isOK: false, isRequired: true, detail: "the node does not run")
         ]
+    }
+
+    /// How many entries everything has that others can make grow, by name: for those who watch that nothing does.
+    package var tableSizes: [String: Int] { driver?.tableSizes ?? [:] }
+
+    /// How many rows the database's tables have.
+    package func storeCounts() async throws -> StoreCounts? {
+        loop.preconditionCurrent()
+        return try await driver?.store?.counts()
     }
 }
 

@@ -225,6 +225,8 @@ final class PeerLink {
     /// The topics that both have proven to each other.
     var shared: Set<TopicKey> = []
     var greetings = 0
+    /// Whether the connection is to end once nobody uses it.
+    var isUnwanted = false
     /// The pings to it, where this node sends any.
     var pinger: Pinger?
     var isPinging = false

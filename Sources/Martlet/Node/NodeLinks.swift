@@ -115,7 +115,10 @@ extension NodeDriver {
 
     /// Closes the connection of `link`, unless the user wants it, or somebody uses it.
     private func letGo(_ link: PeerLink) {
-        guard !kept.contains(link.peer), !isUsed(link.peer) else { return }
+        guard !kept.contains(link.peer) else { return }
+        // What is in use now, as by identify, is looked at again at the next heartbeat.
+        link.isUnwanted = true
+        guard !isUsed(link.peer) else { return }
         log.debug("a peer is of no use to the topics and let go", ["peer": link.peer])
         swarm.disconnect(link.peer)
     }
@@ -135,7 +138,9 @@ extension NodeDriver {
             guard let link = links[peer] else { continue }
             sample(link)
             // Who came in and has said nothing of topics is asked; what comes of it decides whether he stays.
-            if metadata.topics(of: peer).isEmpty, now - link.since >= .seconds(15), link.greetings == 0 { greet(peer) }
+            guard metadata.topics(of: peer).isEmpty else { continue }
+            if now - link.since >= .seconds(15), link.greetings == 0 { greet(peer) }
+            if link.isUnwanted { letGo(link) }
         }
         if let store { metrics.store.update(store.statistics) }
         pingSome()

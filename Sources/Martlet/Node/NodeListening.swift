@@ -7,43 +7,48 @@ internal import MartletWire
 
 // Where a node listens, and what follows from it.
 extension NodeDriver {
-    /// Listens wherever the configuration says. Where it is the usual places, one of them is enough.
+    /// Listens wherever the configuration says. A family of addresses that this machine does not have is left out, as
+    /// long as there is another.
     func listen() throws(MartletError) {
         let wanted = configuration.listen
-        let isUsual = wanted == NodeConfiguration.everywhere
         var port: UInt16 = 0
         var failure: MartletError?
         var listening = 0
         for address in wanted {
-            do throws(MartletError) {
+            do throws(TransportError) {
                 let bound = try listen(on: address, preferring: port)
                 listening += 1
                 if port == 0, address.port == 0 { port = bound.port ?? 0 }
             } catch {
-                // A machine without one of the families does with the other.
-                guard isUsual else { throw error }
-                failure = failure ?? error
-                log.debug("an address cannot be listened on", ["address": address, "error": error])
+                let words = MartletError(
+                    .listen,
+                    "cannot listen on \(address): \(error.inWords); choose another, with port 0 for any free one",
+                    address: address)
+                guard wanted.count > 1, isMissingFamily(error, at: address) else { throw words }
+                failure = failure ?? words
+                log.debug("an address cannot be listened on", ["address": address, "error": words])
             }
         }
         if listening == 0, let failure { throw failure }
     }
 
+    /// Whether this machine has no addresses of the kind that `address` stands for.
+    private func isMissingFamily(_ error: TransportError, at address: Multiaddr) -> Bool {
+        guard case .network(let error) = error, address.ipAddress?.isUnspecified ?? false else { return false }
+        switch error.reason {
+        case .addressNotAvailable, .unreachable, .system: return true
+        default: return false
+        }
+    }
+
     /// Listens on `address`, by the port `preferred` where it wants any.
-    private func listen(on address: Multiaddr, preferring preferred: UInt16) throws(MartletError) -> Multiaddr {
+    private func listen(on address: Multiaddr, preferring preferred: UInt16) throws(TransportError) -> Multiaddr {
         if address.port == 0, preferred != 0, let same = address.replacingPort(preferred),
             let bound = try? swarm.listen(on: same)
         {
             return bound
         }
-        do throws(TransportError) {
-            return try swarm.listen(on: address)
-        } catch {
-            throw MartletError(
-                .listen,
-                "cannot listen on \(address): \(error.inWords)"
-                    + "; choose another port, or 0 for any that is free", address: address)
-        }
+        return try swarm.listen(on: address)
     }
 
     /// Takes note of the addresses that this host has.

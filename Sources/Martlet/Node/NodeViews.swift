@@ -176,6 +176,18 @@ extension NodeDriver {
         return checks
     }
 
+    /// How many entries everything has that others can make grow, by name.
+    var tableSizes: [String: Int] {
+        let held = discovery.held
+        return [
+            "candidates": held.candidates, "owners": held.owners, "useless": held.useless, "evidence": reach.held,
+            "contacts": contacts.count, "links": links.count, "kept": kept.count, "book": metadata.book.count,
+            "connections": swarm.connectionCount, "memory": swarm.memory.used,
+            "waiting": store?.statistics.waiting ?? 0, "warnings": warnings.count,
+            "dht": (dht?.status ?? []).reduce(0) { $0 + $1.nodes.count },
+        ]
+    }
+
     // MARK: The database
 
     func take(_ event: StoreEvent) {

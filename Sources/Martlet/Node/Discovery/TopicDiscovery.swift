@@ -239,11 +239,7 @@ struct TopicDiscovery {
 
     /// Who is to be dialled now, if anyone. `dialled` must be called for each.
     mutating func nextDial(at now: Instant) -> Candidate? {
-        guard isSeeking, dialling < limits.dials, now >= idleUntil else { return nil }
-        guard topics.contains(where: isShort), neighbours.count + dialling < limits.target * 2 else { return nil }
-        // The shortest topic must not be dialled for more often than it has places.
-        let missing = topics.map { share - count(on: $0) }.max() ?? 0
-        guard dialling < missing else { return nil }
+        guard mayDial, now >= idleUntil else { return nil }
         addressTurn.toggle()
         // Those who are known by name come first, by turns with mere addresses, so that a flood of these holds nobody up.
         let kinds = addressTurn ? [true, false] : [false, true]
@@ -256,6 +252,12 @@ struct TopicDiscovery {
         let waiting = entries.values.lazy.filter { !$0.isDialled && $0.notBefore > now }.map(\.notBefore).min()
         idleUntil = waiting ?? .never
         return nil
+    }
+
+    /// Whether there is a place for one more. The shortest topic is not dialled for more often than it has places.
+    private var mayDial: Bool {
+        guard isSeeking, dialling < limits.dials, neighbours.count + dialling < limits.highMark else { return false }
+        return topics.contains { dialling < share - count(on: $0) }
     }
 
     private mutating func pickPeer(at now: Instant) -> Candidate? {
@@ -324,7 +326,7 @@ struct TopicDiscovery {
     var deadline: Instant {
         var next = plans.values.map(\.next).min() ?? .never
         if isClosing { next = min(next, nextClosing) }
-        if isSeeking, dialling < limits.dials, topics.contains(where: isShort) { next = min(next, idleUntil) }
+        if mayDial { next = min(next, idleUntil) }
         return next
     }
 

@@ -1,0 +1,108 @@
+import MartletIdentity
+import MartletMetadata
+import MartletRuntime
+import MartletWire
+import Testing
+
+@testable import Martlet
+
+@Suite("Whether a node can be reached")
+struct ReachabilityTests {
+    private let now = Instant.start + .seconds(100)
+    private let wall = WallTime(nanoseconds: 1_700_000_000_000_000_000)
+    private let outside = SocketAddress(IPAddress(60, 1, 2, 3), port: 4001)
+
+    private func say(
+        _ reach: inout Reachability, _ address: SocketAddress, _ witness: String, _ place: IPAddress
+    ) -> Bool {
+        reach.observed(address, isDialable: true, by: witness, at: place, now: now, wall: wall)
+    }
+
+    @Test("behind a NAT it is private as soon as two networks agree on its address, and not by one network's word")
+    func agreeing() {
+        var reach = Reachability()
+        reach.has([IPAddress(10, 0, 0, 5)], at: now)
+        for number in 1..<200 {
+            let counts = say(&reach, outside, "peer \(number)", IPAddress(50, 1, 1, UInt8(number)))
+            #expect(counts)
+        }
+        #expect(reach.type == .unknown && reach.addresses.isEmpty)
+        let outcome1 = say(&reach, outside, "another", IPAddress(50, 1, 2, 1))
+        #expect(outcome1)
+        #expect(reach.type == .private)
+        #expect(reach.addresses == [outside])
+        #expect(reach.reasons.contains { $0.contains("from 2 networks") && $0.contains("another") })
+    }
+
+    @Test("what is said from addresses that are not global, or of such, proves nothing")
+    func local() {
+        var reach = Reachability()
+        reach.has([IPAddress(10, 0, 0, 5)], at: now)
+        let outcome2 = say(&reach, outside, "neighbour", IPAddress(10, 0, 0, 7))
+        #expect(!outcome2)
+        let outcome3 = say(&reach, outside, "itself", .loopbackV4)
+        #expect(!outcome3)
+        let outcome4 = say(&reach, SocketAddress(IPAddress(10, 0, 0, 5), port: 4001), "peer", IPAddress(50, 1, 1, 1))
+        #expect(!outcome4)
+        let outcome5 = reach.arrived(
+            "neighbour", from: IPAddress(192, 168, 1, 7), isStranger: true, now: now, wall: wall)
+        #expect(!outcome5)
+        #expect(reach.type == .unknown && reach.held == 0)
+    }
+
+    @Test("only somebody to whom nothing was sent before proves that it is public, and that for a day")
+    func arrivals() {
+        var reach = Reachability()
+        reach.has([IPAddress(60, 1, 2, 3)], at: now)
+        #expect(reach.type == .unknown, "an address alone proves nothing: a firewall may stand before it")
+        let outcome6 = reach.arrived("peer", from: IPAddress(50, 1, 1, 1), isStranger: false, now: now, wall: wall)
+        #expect(!outcome6)
+        #expect(reach.type == .unknown)
+        let outcome7 = reach.arrived("stranger", from: IPAddress(50, 1, 1, 1), isStranger: true, now: now, wall: wall)
+        #expect(outcome7)
+        #expect(reach.type == .public)
+        #expect(reach.reasons.first?.hasPrefix("stranger came in from 50.1.1.0") ?? false)
+        reach.expire(at: now + .seconds(23 * 3600))
+        #expect(reach.type == .public)
+        reach.expire(at: now + .seconds(25 * 3600))
+        #expect(reach.type == .unknown)
+    }
+
+    @Test("false addresses by the thousand do not push out what many say, and are bounded")
+    func liars() {
+        var reach = Reachability()
+        reach.has([], at: now)
+        for number in 1..<6 { _ = say(&reach, outside, "honest", IPAddress(50, 1, UInt8(number), 1)) }
+        for number in 0..<50_000 {
+            let lie = SocketAddress(IPAddress(v4: UInt32(0x4000_0000 + number)), port: 4001)
+            _ = say(&reach, lie, "liar", IPAddress(70, UInt8(number % 200), UInt8(number / 250 % 200), 1))
+        }
+        #expect(reach.addresses == [outside])
+        #expect(reach.held <= reach.limits.addresses * reach.limits.words + reach.limits.arrivals)
+    }
+
+    @Test("the kind of connection that no address follows from counts for the type and is told to nobody")
+    func undialable() {
+        var reach = Reachability()
+        reach.has([], at: now)
+        for number in 1..<4 {
+            _ = reach.observed(
+                outside, isDialable: false, by: "peer", at: IPAddress(50, 1, UInt8(number), 1), now: now, wall: wall)
+        }
+        #expect(reach.type == .private && reach.addresses.isEmpty)
+    }
+
+    @Test("who was sent something half an hour ago is a stranger again; where too many were, nobody is")
+    func contacts() {
+        var contacts = ContactedHosts(100)
+        let host = IPAddress(50, 1, 1, 1)
+        #expect(contacts.isStranger(host, at: now))
+        contacts.contacted(host, at: now)
+        #expect(!contacts.isStranger(host, at: now + .seconds(1700)))
+        #expect(contacts.isStranger(host, at: now + .seconds(1801)))
+        for number in 0..<1000 { contacts.contacted(IPAddress(v4: UInt32(number) << 8), at: now) }
+        #expect(contacts.count <= 100)
+        #expect(!contacts.isStranger(IPAddress(99, 1, 1, 1), at: now + .seconds(1700)))
+        #expect(contacts.isStranger(IPAddress(99, 1, 1, 1), at: now + .seconds(1801)))
+    }
+}
