@@ -208,6 +208,7 @@ let package = Package(
         example("Frames"),
         example("Topics"),
         example("Greeter"),
+        example("Neighbours"),
         example("EchoUnderLoss", needs: ["MartletSimulator", "MartletRuntime"]),
 
         tests(

@@ -9,7 +9,9 @@ public import MartletWire
 ///
 ///     let node = try Node(NodeConfiguration(topics: ["chess"]))
 ///     try await node.start()
-///     for await case .joined(let peer, let topic) in node.events { print(peer, "is on", topic) }
+///     for await event in node.events {
+///         if case .joined(let peer, let topic) = event { print(peer, "is on", topic) }
+///     }
 ///     await node.stop()
 ///
 /// It may be used from any task. It runs on the loop of its environment, and in a simulated world just as on this machine.

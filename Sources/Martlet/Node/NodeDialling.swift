@@ -128,14 +128,19 @@ extension NodeDriver {
         }
     }
 
+    /// The longest between two looks at whether a bootstrap address is to be dialled.
+    private static let longestBootstrapPause = Duration.seconds(60)
+
     /// Sees to it that whoever is at `bootstrap` is connected while there is need of him, for ever.
     nonisolated(nonsending) func pursue(_ bootstrap: BootstrapAddress) async {
-        let longest = Duration.seconds(60)
         var pause = Duration.seconds(1)
         var peer: PeerID?
         while !isStopping {
+            let isUseless = peer.map { discovery.isKnownUseless(.peer($0), at: loop.now) } ?? false
             if let peer, swarm.isConnected(to: peer) {
                 pause = .seconds(1)
+            } else if isUseless {
+                pause = Self.longestBootstrapPause
             } else if peer == nil || discovery.neighbourCount == 0 || configuration.topics.isEmpty {
                 for address in bootstrap.dialled {
                     noteContact(with: [address])
@@ -145,10 +150,8 @@ extension NodeDriver {
                 if peer == nil { log.debug("nobody answers at a bootstrap address", ["address": bootstrap]) }
             }
             let share = Int(Int64.random(in: 800...1200, using: &random))
-            let isUseless = peer.map { discovery.isKnownUseless(.peer($0), at: loop.now) } ?? false
-            let wait = isUseless ? Duration.seconds(600) : pause
-            pause = min(longest, pause * 2)
-            do { try await loop.sleep(for: wait * share / 1000) } catch { return }
+            do { try await loop.sleep(for: pause * share / 1000) } catch { return }
+            pause = min(Self.longestBootstrapPause, pause * 2)
         }
     }
 
