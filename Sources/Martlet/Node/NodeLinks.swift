@@ -74,6 +74,7 @@ extension NodeDriver {
 
     private nonisolated(nonsending) func greet(_ link: PeerLink) async {
         let peer = link.peer
+        guard swarm.isConnected(to: peer) else { return }
         do throws(MetadataSessionError) {
             try await metadata.greet(peer)
         } catch {
@@ -199,6 +200,8 @@ extension NodeDriver {
 
     private nonisolated(nonsending) func ping(_ link: PeerLink) async {
         do throws(SwarmError) {
+            // Opening a stream would dial who has just been let go.
+            guard swarm.isConnected(to: link.peer) else { return }
             if link.pinger == nil {
                 let pinger = try await swarm.pinger(to: link.peer)
                 guard links[link.peer] === link else { return pinger.close() }

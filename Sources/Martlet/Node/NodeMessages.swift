@@ -160,6 +160,7 @@ final class NodeMessages {
         guard let swarm = driver?.swarm else { return }
         var failure = MartletError(.closed, "the connection to \(peer) is over", peer: peer)
         do throws(SwarmError) {
+            guard swarm.isConnected(to: peer) else { throw .connection(.closed(code: 0)) }
             let stream = try await swarm.openStream(to: peer, Self.name)
             stream.setWriteDeadline(after: Self.patience)
             while !line.isOver {
