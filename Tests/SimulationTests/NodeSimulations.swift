@@ -61,6 +61,8 @@ struct NodeSimulations {
         print("  \(Int(rate)) bytes a second sent by each, starts \(Self.spread(players.map(\.starts)))")
         for player in players where player.host.state == .down { player.host.restart() }
         let calm = play.world.now
+        // The last of them is up again after as long as in the beginning.
+        try play.world.run(for: .seconds(11))
         try play.world.run(within: .seconds(180)) { play.allKnowAll(on: "chess") }
         print("  all know all again \((play.world.now - calm) / .seconds(1)) s after the churn")
         try play.world.run(for: .seconds(120))
