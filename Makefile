@@ -3,6 +3,8 @@
 SWIFT ?= swift
 # Further flags for the compiler, as in: make build FLAGS="-Xswiftc -warnings-as-errors"
 FLAGS ?=
+# How `make run` starts the node, as in: make run UP="--topic chess --name kestrel"
+UP ?= --topic hello
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
 # Whose tests run under the sanitizers, as in: make sanitize SANITIZE=MartletMeshTests
@@ -15,7 +17,7 @@ SOURCES = Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmar
 .PHONY: help setup build run test simulate soak bench bench-gate fuzz sanitize lint format
 
 help:
-	@echo "make run         set up, build for release and start it (until there is a node, it tells its version)"
+	@echo "make run         install what building takes, build for release, and start a node: martlet up $(UP)"
 	@echo "make test        set up, build, and run every test of the first tier"
 	@echo
 	@echo "make setup       install from Debian what is missing, and nothing else"
@@ -39,9 +41,10 @@ setup:
 build: setup
 	$(SWIFT) build --build-tests $(FLAGS)
 
-run: setup
+run:
+	@sh Scripts/setup build
 	$(SWIFT) build -c release --product martlet $(FLAGS)
-	@"$$($(SWIFT) build -c release --show-bin-path $(FLAGS))/martlet" version
+	@exec "$$($(SWIFT) build -c release --show-bin-path $(FLAGS))/martlet" up $(UP)
 
 test: setup
 	@SWIFT="$(SWIFT)" sh Scripts/test $(FLAGS)
