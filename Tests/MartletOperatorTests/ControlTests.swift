@@ -45,7 +45,7 @@ struct ControlTests {
             ]
             let node = Node(configuration, environment: environment)
             try await node.start()
-            let socket = try ControlSocket(path: folder.path + "/control.sock")
+            let socket = try ControlSocket(of: folder.path, path: folder.path + "/control.sock")
             let server = try ControlServer(of: node, on: environment, at: socket)
             let outcome: Result<Void, any Error>
             do {
@@ -211,7 +211,8 @@ struct ControlTests {
             configuration.listen = [Multiaddr(.ip(.loopbackV4), .tcp(0))]
             let node = Node(configuration, environment: environment)
             try await node.start()
-            let server = try ControlServer(of: node, on: environment, at: try ControlSocket(path: path))
+            let server = try ControlServer(
+                of: node, on: environment, at: try ControlSocket(of: folder.path, path: path))
             let client = try await onOwnThread {
                 let client = try RawClient(path: path)
                 client.send("GET /v1/events HTTP/1.0\r\n\r\n")

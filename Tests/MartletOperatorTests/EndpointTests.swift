@@ -230,16 +230,18 @@ struct ControlSocketTests {
     func one() throws {
         let folder = try TestFolder()
         let path = folder.path + "/control.sock"
-        let first = try ControlSocket(path: path)
+        let first = try ControlSocket(of: folder.path, path: path)
         var status = stat()
         #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o600)
-        let error = #expect(throws: OperatorError.self) { try ControlSocket(path: path) }
-        #expect(error?.code == .alreadyRunning)
+        // Wherever else it would be talked to.
+        let other = path + ".other"
+        let error = #expect(throws: OperatorError.self) { try ControlSocket(of: folder.path, path: other) }
+        #expect(error?.code == .alreadyRunning && stat(other, &status) != 0)
         #expect(error?.message.contains("(process \(getpid()))") == true && error?.message.contains(path) == true)
         first.release()
         close(first.descriptor)
         #expect(stat(path, &status) != 0)
-        let second = try ControlSocket(path: path)
+        let second = try ControlSocket(of: folder.path, path: path)
         second.release()
         close(second.descriptor)
     }
@@ -249,8 +251,9 @@ struct ControlSocketTests {
         let folder = try TestFolder()
         let path = folder.path + "/control.sock"
         close(try ListeningSocket.unix(path))
-        try "12345\n".write(toFile: path + ".lock", atomically: true, encoding: .utf8)
-        let socket = try ControlSocket(path: path)
+        try "12345 /nowhere\n".write(
+            toFile: folder.path + "/" + ControlSocket.lockName, atomically: true, encoding: .utf8)
+        let socket = try ControlSocket(of: folder.path, path: path)
         socket.release()
         close(socket.descriptor)
     }
@@ -259,7 +262,7 @@ struct ControlSocketTests {
     func long() throws {
         let folder = try TestFolder()
         let error = #expect(throws: OperatorError.self) {
-            try ControlSocket(path: folder.path + "/" + String(repeating: "x", count: 100))
+            try ControlSocket(of: folder.path, path: folder.path + "/" + String(repeating: "x", count: 100))
         }
         #expect(error?.message.contains("too long") == true)
     }

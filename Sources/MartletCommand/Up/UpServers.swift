@@ -15,20 +15,21 @@ final class UpServers: @unchecked Sendable {
     /// anything in it is touched. Throws where another node has that right.
     static func claim(_ settings: Settings) throws(OperatorError) -> ControlSocket {
         let path = settings.controlSocket
-        do {
-            try FileManager.default.createDirectory(
-                atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw OperatorError(.file, "the folder of \(path) cannot be made: \(error.localizedDescription)")
+        for folder in [settings.dataDirectory, (path as NSString).deletingLastPathComponent] where !folder.isEmpty {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            } catch {
+                throw OperatorError(.file, "the folder \(folder) cannot be made: \(error.localizedDescription)")
+            }
         }
-        return try ControlSocket(path: path)
+        return try ControlSocket(of: settings.dataDirectory, path: path)
     }
 
     private init(_ environment: SystemEnvironment) { self.environment = environment }
 
-    /// Serves `node`, which runs in `environment` and whose files are in `folder`, at `socket` and, where it is given, at `endpoint`. Where that fails,
-    /// the right to be the node of its folder is given back.
+    /// Serves `node`, which runs in `environment` and whose files are in `folder`, at `socket` and, where it is given, at
+    /// `endpoint`. Where that fails, the right to be the node of its folder is given back.
     static func open(
         _ node: Node, on environment: SystemEnvironment, at socket: ControlSocket, endpoint: EndpointAddress?,
         folder: String

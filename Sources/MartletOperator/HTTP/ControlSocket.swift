@@ -13,23 +13,27 @@ public final class ControlSocket: Sendable {
     /// What a node's socket is called in its folder.
     public static let usualName = "control.sock"
 
-    /// Takes the lock beside `path` and makes the socket. Throws `alreadyRunning` where another process has the lock.
-    public init(path: String) throws(OperatorError) {
+    /// What is locked in a node's folder as long as it runs.
+    public static let lockName = "node.lock"
+
+    /// Takes the lock of the folder `folder` and makes the socket at `path`. Throws `alreadyRunning` where another process
+    /// has the lock.
+    public init(of folder: String, path: String) throws(OperatorError) {
         self.path = path
-        let lockPath = path + ".lock"
+        let lockPath = folder + "/" + Self.lockName
         lock = open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard lock >= 0 else {
             throw OperatorError(.file, "the file \(lockPath) cannot be made: \(wordsOfErrno())")
         }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            let process = Self.process(in: lock)
+            let owner = Self.owner(in: lock)
             close(lock)
             throw OperatorError(
                 .alreadyRunning,
                 "a node runs already with these files"
-                    + (process.map { " (process \($0))" } ?? "")
-                    + "; it is talked to at \(path), as by `martlet status`. Stop it first, or choose another folder"
-                    + " with --data-dir")
+                    + (owner.map { " (process \($0.process)); it is talked to at \($0.path), as by `martlet status`" }
+                        ?? "")
+                    + ". Stop it first, or choose another folder with --data-dir")
         }
         do throws(OperatorError) {
             descriptor = try ListeningSocket.unix(path)
@@ -37,7 +41,7 @@ public final class ControlSocket: Sendable {
             close(lock)
             throw error
         }
-        let text = Array("\(getpid())\n".utf8)
+        let text = Array("\(getpid()) \(path)\n".utf8)
         ftruncate(lock, 0)
         _ = pwrite(lock, text, text.count, 0)
     }
@@ -55,10 +59,13 @@ public final class ControlSocket: Sendable {
         close(descriptor)
     }
 
-    /// The number of the process that has the lock, as it wrote it.
-    private static func process(in descriptor: Int32) -> Int? {
-        var bytes = [UInt8](repeating: 0, count: 20)
+    /// The process that has the lock, and where it is talked to, as it wrote it.
+    private static func owner(in descriptor: Int32) -> (process: Int, path: String)? {
+        var bytes = [UInt8](repeating: 0, count: 4096)
         let count = pread(descriptor, &bytes, bytes.count, 0)
-        return Int(String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).prefix { $0.isNumber })
+        let line = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).prefix { !$0.isNewline }
+        let words = line.split(separator: " ", maxSplits: 1)
+        guard words.count == 2, let process = Int(words[0]) else { return nil }
+        return (process, String(words[1]))
     }
 }
