@@ -159,6 +159,25 @@ struct NodeWorldTests {
         #expect(guest.connected == [host.id])
     }
 
+    @Test("who is gone has left its topics before it is disconnected, whether it said goodbye or not")
+    func leaving() throws {
+        let play = NodeWorld(seed: 7)
+        let first = play.add(NodeWorld.configuration(topics: ["chess"]))
+        let silent = play.add(NodeWorld.configuration(topics: ["chess"], bootstrap: [first]))
+        let parted = play.add(NodeWorld.configuration(topics: ["chess"], bootstrap: [first]))
+        let both = Set([silent.id, parted.id])
+        try play.world.run(within: .seconds(10)) { first.neighbours(on: "chess") == both }
+        silent.host.kill()
+        try play.ask(first) { [id = parted.id] in await $0.disconnect(id) }
+        try play.world.run(within: .seconds(120)) { first.connected.isEmpty }
+        for peer in [silent.id, parted.id] {
+            let left = try #require(first.events.lastIndex(of: .left(peer, topic: "chess")))
+            let gone = first.events.lastIndex { if case .disconnected(peer, _) = $0 { true } else { false } }
+            #expect(left < (try #require(gone)))
+        }
+        #expect(first.neighbours(on: "chess").isEmpty)
+    }
+
     @Test("stopping says goodbye, takes less than two seconds, and can be done twice and during the start")
     func stopping() throws {
         let play = NodeWorld(seed: 5)

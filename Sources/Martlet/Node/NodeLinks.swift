@@ -49,6 +49,7 @@ extension NodeDriver {
     private func disconnected(_ peer: PeerID, _ reason: DisconnectReason) {
         if let link = links[peer] { sample(link) }
         links[peer]?.pinger = nil
+        left(peer)
         links[peer] = nil
         messages.forget(peer)
         let byPeer = if case .ended(.closedByPeer) = reason { true } else { false }

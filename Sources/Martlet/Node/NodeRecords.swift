@@ -76,10 +76,7 @@ extension NodeDriver {
         case .neighbourLost(let peer):
             discovery.lost(peer)
             swarm.tag(peer, "topic", value: nil)
-            for topic in (links[peer]?.shared ?? []).sorted(by: { $0.name < $1.name }) {
-                tell(.left(peer, topic: topic.name))
-            }
-            links[peer]?.shared = []
+            left(peer)
             metrics.neighbours.record(Int64(discovery.neighbourCount))
             greetAgain(peer)
             discoverSoon()
@@ -87,6 +84,14 @@ extension NodeDriver {
         case .refused(let peer, let refusal):
             log.debug("a record or a request was refused", ["peer": peer, "reason": "\(refusal)"])
         }
+    }
+
+    /// Says that `peer` is on none of its topics any more, as far as is known.
+    func left(_ peer: PeerID) {
+        for topic in (links[peer]?.shared ?? []).sorted(by: { $0.name < $1.name }) {
+            tell(.left(peer, topic: topic.name))
+        }
+        links[peer]?.shared = []
     }
 
     private func take(_ record: SignedMetadata) {
