@@ -24,6 +24,9 @@ let package = Package(
             name: "SwarmBenchmarks", dependencies: [.product(name: "Martlet", package: "martlet")],
             swiftSettings: house),
         .executableTarget(
+            name: "NodeBenchmarks", dependencies: [.product(name: "Martlet", package: "martlet")],
+            swiftSettings: house),
+        .executableTarget(
             name: "MainlineServer", dependencies: [.product(name: "MartletMainline", package: "martlet")],
             swiftSettings: house),
         .executableTarget(

@@ -19,6 +19,8 @@ public struct MetadataConfiguration: Sendable {
     public var fanOut = 4
     /// How many bytes of news are passed on; the rest waits for the comparison.
     public var news = Rate(burst: 64 << 10, perSecond: 4096)
+    /// How often a neighbour may ask or tell; what is more is refused.
+    public var requests = Rate(burst: 200, perSecond: 50)
     /// How many conversations there may be.
     public var sessions = 512
     /// What the book of records holds.
@@ -211,7 +213,7 @@ public final class MetadataService {
     }
 
     private func begin(_ stream: MartletTransport.Stream, isOpener: Bool) -> MetadataSession {
-        let session = MetadataSession(stream, isOpener: isOpener, on: loop)
+        let session = MetadataSession(stream, isOpener: isOpener, requests: configuration.requests, on: loop)
         sessions[ObjectIdentifier(session)] = session
         loop.spawn { [weak self] in
             await session.run()

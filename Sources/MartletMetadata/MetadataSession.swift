@@ -40,12 +40,13 @@ final class MetadataSession {
     var helloTimer: LoopTimer?
 
     /// How often the other side may ask.
-    static let requestRate = Rate(burst: 200, perSecond: 50)
+    private let requestRate: Rate
     /// How many messages may wait to be sent. Who reads so slowly is dropped.
     static let maximumOutbox = 1024
 
-    init(_ stream: MartletTransport.Stream, isOpener: Bool, on loop: EventLoop) {
+    init(_ stream: MartletTransport.Stream, isOpener: Bool, requests rate: Rate, on loop: EventLoop) {
         self.stream = stream
+        requestRate = rate
         self.isOpener = isOpener
         self.loop = loop
         begunAt = loop.now
@@ -91,7 +92,7 @@ final class MetadataSession {
             }
             return true
         }
-        guard requests.take(Self.requestRate, at: loop.now) else {
+        guard requests.take(requestRate, at: loop.now) else {
             send(MetadataMessage(id: message.id, .refused(.tooMuch)))
             return true
         }
