@@ -59,7 +59,7 @@ struct UpCommandTests {
             var ids: [String] = []
             for _ in 0..<2 {
                 let node = try up(folder, ["--json"] + Self.loopback)
-                let line = try await node.line { $0.hasPrefix("{") }
+                let line = try await node.line { $0.hasPrefix("{") && $0.contains("\"listening\":[") }
                 let said = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
                 ids.append(try #require(said["id"] as? String))
                 #expect(said["schema_version"] as? Int == 1 && said["is_new_identity"] as? Bool == (ids.count == 1))
