@@ -63,7 +63,7 @@ public actor Node {
     /// kept, and where the system has no more of what it needs.
     public init(_ configuration: NodeConfiguration = NodeConfiguration()) throws(MartletError) {
         var configuration = configuration
-        let identity = try NodeIdentity.key(of: configuration)
+        let identity = try configuration.key()
         configuration.keepsFiles = configuration.keepsFiles && configuration.dataDirectory != nil
         let own: SystemEnvironment
         do throws(NetworkError) {

@@ -67,10 +67,10 @@ struct MeshCommand: ParsableCommand {
     }
 
     private func key() throws -> PrivateKey {
-        do throws(IdentityError) {
+        do throws(MartletError) {
             return try IdentityFile(identity ?? IdentityFile.usual).key()
         } catch {
-            MartletCommand.complain("martlet mesh: \(error)")
+            MartletCommand.complain("martlet mesh: \(error.message)")
             throw ExitCode.failure
         }
     }

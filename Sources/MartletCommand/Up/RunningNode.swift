@@ -25,7 +25,7 @@ struct RunningNode: Sendable {
         var isServed = false
         defer { if !isServed { socket.abandon() } }
         let isNew = !FileManager.default.fileExists(atPath: path)
-        configuration.identity = try complaining { () throws(IdentityError) in try IdentityFile(path).key() }
+        configuration.identity = try complaining { () throws(MartletError) in try IdentityFile(path).key() }
         let sink = settings.log.sink { WallTime(nanoseconds: Int64(Date().timeIntervalSince1970 * 1e9)) }
         let environment = try SystemEnvironment(
             name: "node", directory: settings.dataDirectory,

@@ -1,6 +1,5 @@
 internal import CLinux
 internal import Glibc
-public import MartletWire
 
 /// A small file that its owner alone may read, as one that holds a key. Reading and making it block for a moment.
 public struct PrivateFile: Sendable {
@@ -15,16 +14,19 @@ public struct PrivateFile: Sendable {
     /// The file at `path`.
     public init(_ path: String) { self.path = path }
 
-    /// What the file holds, at most `maximum` bytes. Where there is none, it is made with `bytes`, and its folders with it;
-    /// where somebody else is faster, theirs stays. One that others can read is refused.
-    public func readOrMake(_ bytes: Bytes, maximum: Int) throws(Failure) -> Bytes {
-        if let found = try read(maximum) { return found }
-        try make(bytes)
-        guard let found = try read(maximum) else { throw Failure(words: "is gone again") }
-        return found
+    /// Lends what the file holds, at most `maximum` bytes, to `body`; its memory is wiped afterwards. Where there is no file,
+    /// it is made with `fresh`, and its folders with it; where somebody else is faster, theirs stays. One that others can
+    /// read is refused.
+    public func read<Value>(
+        orMake fresh: RawSpan, maximum: Int, _ body: (RawSpan) -> Value
+    ) throws(Failure) -> Value {
+        if let value = try read(maximum, body) { return value }
+        try make(fresh)
+        guard let value = try read(maximum, body) else { throw Failure(words: "is gone again") }
+        return value
     }
 
-    private func read(_ maximum: Int) throws(Failure) -> Bytes? {
+    private func read<Value>(_ maximum: Int, _ body: (RawSpan) -> Value) throws(Failure) -> Value? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
@@ -40,21 +42,19 @@ public struct PrivateFile: Sendable {
                 words: "can be read by others (mode \(String(status.st_mode & 0o777, radix: 8))), so that its key may"
                     + " not be yours alone; remove it for a new one, or if you trust it: chmod 600 '\(path)'")
         }
-        guard status.st_size > 0, status.st_size <= maximum else {
-            throw Failure(words: "has a size that it cannot have")
-        }
+        guard status.st_size > 0, status.st_size <= maximum else { throw Failure(words: "holds no key") }
         let count = Int(status.st_size)
-        var isWhole = false
-        let bytes = Bytes(count: count) { target in
-            target.initializeMemory(as: UInt8.self, repeating: 0)
-            isWhole = Glibc.read(descriptor, target.baseAddress, count) == count
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 8)
+        defer {
+            explicit_bzero(memory, count)
+            memory.deallocate()
         }
-        guard isWhole else { throw Failure(words: "cannot be read as a whole") }
-        return bytes
+        guard Glibc.read(descriptor, memory, count) == count else { throw Failure(words: "cannot be read as a whole") }
+        return body(unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(start: memory, count: count)))
     }
 
     /// Makes the file, whole or not at all.
-    private func make(_ bytes: Bytes) throws(Failure) {
+    private func make(_ bytes: RawSpan) throws(Failure) {
         makeFolders()
         var random = SystemRandomNumberGenerator()
         let draft = path + ".\(String(random.next(), radix: 16))"
@@ -62,7 +62,7 @@ public struct PrivateFile: Sendable {
         guard descriptor >= 0 else { throw failure("cannot be made") }
         defer { unlink(draft) }
         let written = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        let isWhole = written == bytes.count && fsync(descriptor) == 0
+        let isWhole = written == bytes.byteCount && fsync(descriptor) == 0
         close(descriptor)
         guard isWhole, link(draft, path) == 0 || errno == EEXIST else { throw failure("cannot be made") }
     }
