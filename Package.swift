@@ -195,7 +195,9 @@ let package = Package(
             swiftSettings: house),
         tests(
             "MartletCommandTests",
-            needs: ["MartletCommand", "MartletOperator", "MartletConfiguration", "MartletMesh", "MartletWire"]),
+            needs: [
+                "Martlet", "MartletCommand", "MartletOperator", "MartletConfiguration", "MartletMesh", "MartletWire",
+            ]),
 
         tests(
             "InteropTests",

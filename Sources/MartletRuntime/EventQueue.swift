@@ -4,7 +4,8 @@
 /// dropped, and an event in their place tells how many. It ends when what it tells of has ended.
 public final class EventQueue<Element: Sendable>: AsyncSequence, Sendable {
     private struct State {
-        var waiting: [(event: Element, size: Int)] = []
+        /// `nil` where it has been taken or dropped, so that nothing is held longer than it waits.
+        var waiting: [(event: Element, size: Int)?] = []
         /// Where the oldest stands in `waiting`, which is used as a ring once it is full.
         var first = 0
         var missed = 0
@@ -16,8 +17,7 @@ public final class EventQueue<Element: Sendable>: AsyncSequence, Sendable {
         var count: Int { waiting.count - first }
 
         mutating func popWaiting() -> Element? {
-            guard first < waiting.count else { return nil }
-            let (event, size) = waiting[first]
+            guard first < waiting.count, let (event, size) = waiting[first].take() else { return nil }
             bytes -= size
             first += 1
             if first == waiting.count {
