@@ -114,13 +114,17 @@ public struct MetadataBook {
 
     // MARK: Comparing
 
-    /// What is known of those on `shared` topics from `first` on, as far around the circle as one summary goes.
-    public func summary(from first: UInt64, on shared: Set<TopicKey>) -> MetadataSummary {
-        var summary = MetadataSummary(first: first, last: first &- 1, entries: [])
+    /// What is known of those on `shared` topics from `first` to `last`, which is all around the circle where it is
+    /// `nil`, as far as one summary goes; but for `other`, whom it is for, who has no record of itself.
+    public func summary(
+        from first: UInt64, to last: UInt64? = nil, on shared: Set<TopicKey>, except other: PeerID
+    ) -> MetadataSummary {
+        var summary = MetadataSummary(first: first, last: last ?? first &- 1, entries: [])
         let start = index(of: first)
         for offset in 0..<circle.count {
             let (place, peer) = circle[(start + offset) % circle.count]
-            guard let entry = entries[peer], !entry.topics.isDisjoint(with: shared) else { continue }
+            guard summary.covers(place) else { break }
+            guard let entry = entries[peer], peer != other, !entry.topics.isDisjoint(with: shared) else { continue }
             guard summary.entries.count < MetadataSummary.maximumEntries else {
                 summary.last = place &- 1
                 break

@@ -20,6 +20,10 @@ public struct MetadataMessage: Hashable, Sendable {
         case summary(MetadataSummary)
         /// The answer to it: signed records.
         case records([Bytes])
+        /// What the asker knows of one stretch of the peers in short, to be told whether it is the same there.
+        case digest(MetadataDigest)
+        /// The answer to it.
+        case same(Bool)
         /// The answer to what was not done, and why.
         case refused(MetadataRefusal)
     }
@@ -57,8 +61,8 @@ public struct MetadataMessage: Hashable, Sendable {
     /// Whether it answers a request of the other side.
     public var isAnswer: Bool {
         switch body {
-        case .hello, .push, .summary: false
-        case .welcome, .taken, .records, .refused: true
+        case .hello, .push, .summary, .digest: false
+        case .welcome, .taken, .records, .same, .refused: true
         }
     }
 
@@ -84,6 +88,8 @@ public struct MetadataMessage: Hashable, Sendable {
         case .records(let records):
             writer.field(7) { for record in records { $0.field(1, bytes: record) } }
         case .refused(let refusal): writer.field(8, uint64: refusal.rawValue)
+        case .digest(let digest): writer.field(9) { digest.write(to: &$0) }
+        case .same(let isSame): writer.field(10, bool: isSame)
         }
         return writer.finish()
     }
@@ -108,6 +114,8 @@ public struct MetadataMessage: Hashable, Sendable {
                 body = .records(
                     try Self.list(reader.message(), of: bytes, each: MetadataLimits.size, atMost: Self.maximumRecords))
             case 8: body = .refused(MetadataRefusal(rawValue: try reader.uint64()) ?? .other)
+            case 9: body = .digest(try MetadataDigest(reader.message()))
+            case 10: body = .same(try reader.bool())
             default: break
             }
         }

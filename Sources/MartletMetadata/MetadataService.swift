@@ -260,7 +260,11 @@ public final class MetadataService {
             guard !session.shared.isEmpty else { return .refused(.outOfTurn) }
             let missing = book.missing(in: summary, on: session.shared, except: session.peer)
             return .records(missing.map(\.envelope.bytes))
-        case .welcome, .taken, .records, .refused:
+        case .digest(let digest):
+            guard !session.shared.isEmpty else { return .refused(.outOfTurn) }
+            let known = book.summary(from: digest.first, to: digest.last, on: session.shared, except: session.peer)
+            return .same(MetadataDigest(known) == digest)
+        case .welcome, .taken, .records, .same, .refused:
             return nil
         }
     }
@@ -365,13 +369,27 @@ public final class MetadataService {
         }
     }
 
+    /// Asks a neighbour whether it knows the same in the stretch from `first` on, and where it does not, what is missing.
+    private nonisolated(nonsending) func check(with session: MetadataSession, from first: UInt64) async {
+        loop.preconditionCurrent()
+        let summary = book.summary(from: first, on: session.shared, except: session.peer)
+        let answer: MetadataMessage.Body
+        do throws(MetadataSessionError) {
+            answer = try await session.ask(.digest(MetadataDigest(summary)), by: loop.now + configuration.timeout)
+        } catch {
+            return
+        }
+        guard case .same(let isSame) = answer else { return session.end() }
+        if !isSame { _ = await compare(with: session, from: first) }
+    }
+
     /// Asks a neighbour what is missing in the stretch from `first` on. How much of it was news; `nil` where there is no
     /// answer.
     private nonisolated(nonsending) func compare(
         with session: MetadataSession, from first: UInt64
     ) async -> (MetadataSummary, learnt: Int)? {
         loop.preconditionCurrent()
-        let summary = book.summary(from: first, on: session.shared)
+        let summary = book.summary(from: first, on: session.shared, except: session.peer)
         let answer: MetadataMessage.Body
         do throws(MetadataSessionError) {
             answer = try await session.ask(.summary(summary), by: loop.now + configuration.timeout)
@@ -400,7 +418,7 @@ public final class MetadataService {
         if loop.now >= nextRefresh { push() }
         let place = random.next()
         if let peer = neighbours.keys.sorted().randomElement(using: &random), let session = neighbours[peer] {
-            loop.spawn { [weak self] in _ = await self?.compare(with: session, from: place) }
+            loop.spawn { [weak self] in await self?.check(with: session, from: place) }
         }
         armUpkeep()
     }

@@ -41,8 +41,7 @@ public struct MetadataSummary: Hashable, Sendable {
 
     /// Where `peer` stands on the circle.
     public static func place(of peer: PeerID) -> UInt64 {
-        let digest = HashAlgorithm.sha256.digest(of: peer.span).bytes
-        return digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        HashAlgorithm.sha256.digest(of: peer.span).leadingNumber
     }
 
     /// Whether `place` lies in the stretch.

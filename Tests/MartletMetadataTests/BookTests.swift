@@ -83,11 +83,62 @@ struct BookTests {
                 try some.take(Self.record(number, Bool.random(using: &generator) ? 1 : 2), at: Self.now)
             }
             let first = UInt64.random(in: 0...UInt64.max, using: &generator)
-            let summary = some.summary(from: first, on: [Self.topic])
-            #expect(summary.entries.count == some.count)
+            let summary = some.summary(from: first, on: [Self.topic], except: peer(60))
+            #expect(summary.entries.count == (some.record(of: peer(60)) == nil ? some.count : some.count - 1))
             let missing = Set(all.missing(in: summary, on: [Self.topic], except: peer(60)).map(\.peer))
             let expected = Set((UInt8(1)...59).map { peer($0) }.filter { some.record(of: $0) == nil })
             #expect(missing == expected)
+        }
+    }
+
+    @Test("two books that hold the same come to the same digest, and one record more or newer shows")
+    func digests() throws {
+        // Each holds a record of the other, and none of itself.
+        let topics = [Self.topic]
+        var one = MetadataBook(of: peer(1), topics: topics)
+        var two = MetadataBook(of: peer(2), topics: topics)
+        for number in UInt8(1)...60 {
+            if number != 1 { try one.take(Self.record(number), at: Self.now) }
+            if number != 2 { try two.take(Self.record(number), at: Self.now) }
+        }
+        func isSame(from first: UInt64) -> Bool {
+            let digest = MetadataDigest(one.summary(from: first, on: [Self.topic], except: peer(2)))
+            return MetadataDigest(
+                two.summary(from: digest.first, to: digest.last, on: [Self.topic], except: peer(1))) == digest
+        }
+        for first in [0, 1 << 62, 1 << 63, .max] as [UInt64] { #expect(isSame(from: first)) }
+        try two.take(Self.record(30, 2), at: Self.now)
+        #expect(!isSame(from: 0))
+        try one.take(Self.record(30, 2), at: Self.now)
+        #expect(isSame(from: 0))
+        try two.take(Self.record(61), at: Self.now)
+        #expect(!isSame(from: 0))
+    }
+
+    @Test("digests of stretches that are full agree too, wherever the two stand")
+    func fullStretches() throws {
+        let now = Self.now
+        var books = [1, 2].map { MetadataBook(of: peer($0), topics: [Self.topic]) }
+        for number in 1...600 {
+            var seed = [UInt8](repeating: 9, count: 32)
+            (seed[0], seed[1]) = (UInt8(number & 0xFF), UInt8(number >> 8))
+            let bytes = Bytes(seed)
+            let own = try PrivateKey(ed25519Seed: bytes.span)
+            let peer = PeerID(own.publicKey)
+            var record = NodeMetadata(peer: peer, sequence: 1, time: now)
+            record.topicMarks = [Self.topic.mark(of: peer)]
+            let signed = SignedMetadata(record, signedWith: own)
+            for index in 0..<2 { try books[index].take(signed, at: now) }
+        }
+        try books[0].take(Self.record(2), at: now)
+        try books[1].take(Self.record(1), at: now)
+        var generator = SeededGenerator(seed: 5)
+        for _ in 0..<50 {
+            let first = UInt64.random(in: 0...UInt64.max, using: &generator)
+            let summary = books[0].summary(from: first, on: [Self.topic], except: peer(2))
+            #expect(summary.entries.count == MetadataSummary.maximumEntries)
+            let known = books[1].summary(from: first, to: summary.last, on: [Self.topic], except: peer(1))
+            #expect(MetadataDigest(known) == MetadataDigest(summary))
         }
     }
 
@@ -95,7 +146,7 @@ struct BookTests {
     func stretches() throws {
         let book = Self.book(holding: 1...60)
         let places = (UInt8(1)...60).map { MetadataSummary.place(of: peer($0)) }.sorted()
-        let summary = book.summary(from: places[30], on: [Self.topic])
+        let summary = book.summary(from: places[30], on: [Self.topic], except: peer(90))
         #expect(summary.entries.map(\.place) == Array(places[30...] + places[..<30]))
         #expect(summary.covers(0) && summary.covers(.max) && summary.covers(places[30]))
         let stretch = MetadataSummary(first: .max - 1, last: 5, entries: [])
@@ -109,7 +160,7 @@ struct BookTests {
         let nothing = MetadataSummary(first: 0, last: .max, entries: [])
         #expect(book.missing(in: nothing, on: [TopicKey("gardeners")], except: peer(9)).map(\.peer) == [peer(4)])
         #expect(book.missing(in: nothing, on: [Self.topic], except: peer(9)).count == 3)
-        #expect(book.summary(from: 0, on: [TopicKey("gardeners")]).entries.count == 1)
+        #expect(book.summary(from: 0, on: [TopicKey("gardeners")], except: peer(9)).entries.count == 1)
     }
 
     @Test("an answer stays within its size")

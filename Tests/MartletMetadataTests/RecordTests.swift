@@ -152,6 +152,8 @@ struct MessageTests {
                 id: 5, .summary(.init(first: 5, last: .max, entries: [.init(place: 6, sequence: 7)]))),
             MetadataMessage(id: 6, .records([Bytes([1]), Bytes([2])])),
             MetadataMessage(id: 7, .refused(.notNewer)),
+            MetadataMessage(id: 8, .digest(.init(first: 5, last: .max, hash: 7))),
+            MetadataMessage(id: 9, .same(true)), MetadataMessage(id: 10, .same(false)),
         ]
     }
 

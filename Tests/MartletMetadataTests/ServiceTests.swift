@@ -109,8 +109,45 @@ struct ServiceTests {
     func outOfTurn() throws {
         let all = MetadataSummary(first: 0, last: .max, entries: [])
         let record = BookTests.record(1).envelope.bytes
-        let answers = try Self.answer(to: [.summary(all), .push(record)])
-        #expect(answers == [.refused(.outOfTurn), .refused(.outOfTurn)])
+        let answers = try Self.answer(
+            to: [.summary(all), .push(record), .digest(MetadataDigest(all))])
+        #expect(answers == [.refused(.outOfTurn), .refused(.outOfTurn), .refused(.outOfTurn)])
+    }
+
+    @Test("neighbours that know the same compare digests, and no summaries")
+    func digests() throws {
+        var heard: [MetadataMessage.Body] = []
+        let (world, _) = Self.world(2) { member in
+            guard member.number == 1 else { return }
+            member.service.stop()
+            member.swarm.add(addresses: [address("/ip4/192.0.2.2/tcp/4001")], of: peer(2))
+            let stream = try await member.swarm.openStream(to: peer(2), MetadataService.name)
+            let proof = TopicKey("cooks").proof(
+                of: .opener, opener: peer(1), answerer: peer(2), binding: stream.binding)
+            try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
+            while let bytes = try await stream.readMessage(upTo: MetadataMessage.maximumSize) {
+                let message = try MetadataMessage(bytes)
+                guard !message.isAnswer else { continue }
+                heard.append(message.body)
+                let answer: MetadataMessage.Body =
+                    switch message.body {
+                    case .summary: .records([])
+                    // The third time something has changed.
+                    case .digest: .same(heard.filter { if case .digest = $0 { true } else { false } }.count != 3)
+                    default: .taken(1)
+                    }
+                try await stream.writeMessage(MetadataMessage(id: message.id, answer).encoded)
+            }
+        }
+        try world.run(for: .seconds(60))
+        let kinds = heard.compactMap { body -> String? in
+            switch body {
+            case .digest: "digest"
+            case .summary: "summary"
+            default: nil
+            }
+        }
+        #expect(kinds.prefix(6) == ["summary", "digest", "digest", "digest", "summary", "digest"])
     }
 
     @Test("a neighbour that makes up news without end is asked so often and no more")

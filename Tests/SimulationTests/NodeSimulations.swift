@@ -132,9 +132,13 @@ struct NodeSimulations {
         configuration.maximumConnections = 2 * connected + 64
         let centre = play.add(configuration)
         var others = NodeWorld.configuration(topics: ["chess"], bootstrap: [centre])
-        others.targetConnections = 1
-        others.bootstrap = [.multiaddr(centre.address)]
-        for number in 0..<connected { play.add(others, after: .seconds(1) + .milliseconds(50 * number)) }
+        others.targetConnections = Tier.size(4, 32)
+        for number in 0..<connected {
+            // Each keeps the centre beside the neighbours that it finds for itself.
+            play.add(others, after: .seconds(1) + .milliseconds(50 * number)) { node, _ in
+                try await node.connect(centre.address)
+            }
+        }
         let choir = Choir(made, in: play, beside: centre)
         try play.world.run(within: .seconds(180)) {
             centre.neighbours(on: "chess").count >= connected && centre.known.count >= connected + made
@@ -194,10 +198,16 @@ private final class Choir {
         try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
         var number: UInt64 = 1
         environment.loop.spawn {
-            // Summaries are answered as one who knows nothing.
+            // Comparisons are answered as by one who knows nothing else.
             while let bytes = try? await stream.readMessage(upTo: MetadataMessage.maximumSize) {
-                guard let message = try? MetadataMessage(bytes), case .summary = message.body else { continue }
-                try? await stream.writeMessage(MetadataMessage(id: message.id, .records([])).encoded)
+                guard let message = try? MetadataMessage(bytes) else { return }
+                let answer: MetadataMessage.Body
+                switch message.body {
+                case .summary: answer = .records([])
+                case .digest: answer = .same(true)
+                default: continue
+                }
+                try? await stream.writeMessage(MetadataMessage(id: message.id, answer).encoded)
             }
         }
         while !Task.isCancelled {
