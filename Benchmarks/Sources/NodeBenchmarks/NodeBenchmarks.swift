@@ -132,7 +132,8 @@ private final class Teller {
             case .push: try await stream.writeMessage(MetadataMessage(id: message.id, .taken(0)).encoded)
             case .summary: try await stream.writeMessage(MetadataMessage(id: message.id, .records([])).encoded)
             case .refused: throw Lost()
-            case .hello, .welcome, .records: break
+            case .digest: try await stream.writeMessage(MetadataMessage(id: message.id, .same(true)).encoded)
+            case .hello, .welcome, .records, .same: break
             }
         }
         let seconds = (clock.now - began) / .seconds(1)
