@@ -39,6 +39,9 @@ open class ByteStream {
     /// The other end's address, where there is such a thing.
     open var remoteAddress: SocketAddress? { nil }
 
+    /// How many bytes the system sends in one segment, where there is such a thing.
+    open var segmentSize: Int? { nil }
+
     /// Why the stream broke, once it has.
     open var failure: NetworkError.Reason? { nil }
 

@@ -18,6 +18,8 @@ struct ChunkQueue {
     private(set) var count = 0 {
         didSet { memory?.draw(count - oldValue) }
     }
+    /// How much memory is kept with them: the slabs in which they stand.
+    private(set) var pinned = 0
     /// What the bytes in it are drawn from. To be set while it is empty, and emptied before it goes.
     var memory: MemoryBudget?
     /// Where small pieces go; the last chunk ends where it is filled to.
@@ -33,8 +35,13 @@ struct ChunkQueue {
             return bytes.withUnsafeBytes { append(copying: $0) }
         }
         tail = nil
-        chunks.append(mayPin && bytes.count >= Self.sliceSize ? bytes : bytes.compacted())
+        push(mayPin && bytes.count >= Self.sliceSize ? bytes : bytes.compacted())
         count += bytes.count
+    }
+
+    private mutating func push(_ chunk: Bytes) {
+        if head == chunks.count || !chunks[chunks.count - 1].isPinnedWith(chunk) { pinned += chunk.pinnedSize }
+        chunks.append(chunk)
     }
 
     /// Puts a copy of `bytes` at the end.
@@ -48,7 +55,7 @@ struct ChunkQueue {
             if tailUsed > tailStart {
                 chunks[chunks.count - 1] = Bytes(slab: slab, offset: tailStart, count: tailUsed + size - tailStart)
             } else {
-                chunks.append(Bytes(slab: slab, offset: tailStart, count: size))
+                push(Bytes(slab: slab, offset: tailStart, count: size))
             }
             tailUsed += size
             count += size
@@ -133,14 +140,17 @@ struct ChunkQueue {
 
     mutating func removeAll() {
         count = 0
+        pinned = 0
         chunks = []
         head = 0
         tail = nil
     }
 
     private mutating func dropHead() {
+        let isLast = head + 1 == chunks.count
+        if isLast || !chunks[head].isPinnedWith(chunks[head + 1]) { pinned -= chunks[head].pinnedSize }
         head += 1
-        if head == chunks.count {
+        if isLast {
             chunks.removeAll(keepingCapacity: chunks.capacity <= 64)
             head = 0
             tail = nil

@@ -105,6 +105,14 @@ public struct Bytes: @unchecked Sendable {
         return Bytes(slab: slab, offset: offset &+ UInt32(range.lowerBound), length: UInt32(range.count))
     }
 
+    /// How much memory is kept with them: all of their slab.
+    @inlinable
+    public var pinnedSize: Int { slab?.size ?? 0 }
+
+    /// Whether they and `other` keep the same memory.
+    @inlinable
+    public func isPinnedWith(_ other: Bytes) -> Bool { slab === other.slab }
+
     /// The same bytes, pinning no more memory than about twice their size: itself where the slab is that small,
     /// else a copy.
     @inlinable

@@ -100,6 +100,8 @@ final class Poller {
 
     /// How many descriptors are registered.
     private(set) var count = 0
+    /// How many bytes the targets have read and written since the driver last looked.
+    var traffic = 0
 
     /// A poller that is woken through `wakeDescriptor`.
     init(wakeDescriptor: Int32) throws(NetworkError) {
@@ -205,6 +207,12 @@ final class Poller {
         let milliseconds = nanoseconds.map { Int32(min(($0 + 999_999) / 1_000_000, 1 << 30)) } ?? -1
         return Int(max(0, epoll_wait(epoll, events, Self.eventsPerWait, milliseconds)))
     }
+
+    /// Whether somebody asked to be called again.
+    var hasCallsWaiting: Bool { !again.isEmpty }
+
+    /// How many events there are now.
+    func look() -> Int { wait(until: .start, now: .start) }
 
     /// Has waits measured in milliseconds from now on, as on a kernel that has no better.
     func waitInMilliseconds() { hasNanosecondWait = false }

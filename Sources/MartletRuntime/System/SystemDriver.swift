@@ -13,6 +13,12 @@ internal import Synchronization
 final class SystemDriver: LoopDriver, @unchecked Sendable {
     /// How many timers fire before the loop's turn comes.
     static let timersPerTurn = 1024
+    /// A loop that has moved so many bytes in a turn looks out for more before it sleeps.
+    static let livelyTraffic = 64 << 10
+    /// How long it looks. To fall asleep and be woken takes each side about as long as to move 64 KiB.
+    static let lookout = Duration.microseconds(30)
+    /// Where there is one processor, looking would only hold up whoever is to bring something.
+    private static let hasSeveralProcessors = sysconf(Int32(_SC_NPROCESSORS_ONLN)) > 1
 
     let poller: Poller
     private let timers: TimerQueue
@@ -83,14 +89,30 @@ final class SystemDriver: LoopDriver, @unchecked Sendable {
     }
 
     private func wait(for loop: EventLoop) -> Int {
-        guard !loop.hasWork else { return poller.wait(until: timers.now, now: timers.now) }
+        guard !loop.hasWork else { return poller.look() }
         let deadline = timers.nextDeadline
+        if let count = lookOut(for: loop, until: deadline) { return count }
         isAsleep.store(true, ordering: .sequentiallyConsistent)
         // Whoever posted before this saw the driver awake and did not wake it.
         let isIdle = !loop.hasPost && !isStopping.load(ordering: .sequentiallyConsistent)
         let count = poller.wait(until: isIdle ? deadline : .start, now: deadline == nil ? .start : Self.clock())
         isAsleep.store(false, ordering: .relaxed)
         return count
+    }
+
+    /// Waits for a moment without sleeping, where the last turn was lively. `nil` where nothing has come.
+    private func lookOut(for loop: EventLoop, until deadline: Instant?) -> Int? {
+        let isLively = poller.traffic >= Self.livelyTraffic
+        poller.traffic = 0
+        guard isLively, Self.hasSeveralProcessors, !poller.hasCallsWaiting else { return nil }
+        var now = Self.clock()
+        let end = min(now + Self.lookout, deadline ?? .never)
+        while now < end {
+            let count = poller.look()
+            if count > 0 || loop.hasPost || isStopping.load(ordering: .relaxed) { return count }
+            now = Self.clock()
+        }
+        return nil
     }
 
     private func fireTimers(of loop: EventLoop) {

@@ -67,6 +67,9 @@ final class SystemTCPStream: ByteStream, PollTarget {
         return local
     }
     override var remoteAddress: SocketAddress? { remote }
+    override var segmentSize: Int? {
+        descriptor < 0 ? nil : Int(SocketOption.get(descriptor, Int32(IPPROTO_TCP), TCP_MAXSEG))
+    }
     override var failure: NetworkError.Reason? { broken }
     override var queued: Int { queue.count }
 
@@ -85,6 +88,7 @@ final class SystemTCPStream: ByteStream, PollTarget {
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
             if count > 0 {
+                poller.traffic += count
                 // Less than there was room for is all there was; an end behind it is not told again.
                 if count < buffer.count, !hasPeerEnded { hasInput = false }
                 return .bytes(count)
@@ -168,7 +172,10 @@ final class SystemTCPStream: ByteStream, PollTarget {
 
     private func flush() {
         guard descriptor >= 0, broken == nil else { return }
-        switch queue.flush(to: descriptor) {
+        let before = queue.count
+        let outcome = queue.flush(to: descriptor)
+        poller.traffic += before - queue.count
+        switch outcome {
         case .empty:
             if isFinishing { shutdown(descriptor, Int32(SHUT_WR)) }
             if isClosed { return release() }

@@ -145,6 +145,7 @@ final class SystemUDPSocket: UDPSocket, PollTarget {
 
     private func deliver(_ count: Int) {
         guard let source = memory.sender else { return }
+        poller.traffic += count
         let bytes = memory.received(count)
         let control = memory.control
         let size = max(1, control.segmentSize ?? count)

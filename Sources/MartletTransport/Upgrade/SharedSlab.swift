@@ -7,11 +7,14 @@ internal import MartletWire
 /// as much as the copy that fills it.
 final class SharedSlab {
     /// How many slabs are remembered at most.
-    private static let remembered = 8
+    private static let remembered = 32
+    /// So often one that was not needed is let go.
+    private static let turnsPerRelease = 256
 
     private let size: Int
     private var slab: Slab
     private var others: [Slab] = []
+    private var turns = 0
     /// How far it is filled.
     private(set) var used = 0
 
@@ -29,6 +32,10 @@ final class SharedSlab {
     private func turnOver() {
         used = 0
         guard !isKnownUniquelyReferenced(&slab) else { return }
+        turns += 1
+        if turns % Self.turnsPerRelease == 0, others.count > 1, isKnownUniquelyReferenced(&others[1]) {
+            others.removeFirst()
+        }
         // The one that was filled longest ago stands first, and is the likeliest to be free.
         for index in others.indices where isKnownUniquelyReferenced(&others[index]) {
             let free = others.remove(at: index)

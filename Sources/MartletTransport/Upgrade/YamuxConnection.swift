@@ -14,6 +14,9 @@ final class YamuxConnection: Connection {
     private let noise: NoiseTransport?
     private let yamux: Yamux<StreamLink>
     private let limits: UpgradeLimits
+    /// How many bytes a record has at most, before it is sealed.
+    private var recordSize: Int
+    private var fullRecords = 0
     private let buffers: ConnectionBuffers
     private var timer: LoopTimer?
     private var isFlushPlanned = false
@@ -28,6 +31,7 @@ final class YamuxConnection: Connection {
     /// What is drawn from the node's memory for what waits in front of a system that takes no more.
     private var held: (memory: MemoryBudget, bytes: Int)?
 
+    private static let fullRecordsPerFit = 64
     /// The longest record, with its length.
     private static let maximumRecord = 2 + NoiseCipher.maximumMessageSize
 
@@ -38,6 +42,7 @@ final class YamuxConnection: Connection {
         self.stream = stream
         self.noise = noise
         self.limits = limits
+        recordSize = min(limits.recordSize, NoiseCipher.maximumMessageSize - NoiseCipher.tagSize)
         self.buffers = buffers
         yamux = Yamux(isClient: nature.direction == .outbound, limits: limits.yamux, now: stream.loop.now)
         super.init(
@@ -212,13 +217,13 @@ final class YamuxConnection: Connection {
 
     /// Sends one record, where there is anything to put in it.
     private func sendRecord() -> Bool {
-        let size = min(limits.recordSize, NoiseCipher.maximumMessageSize - NoiseCipher.tagSize)
-        let (slab, start) = buffers.outgoing.room(2 + size + NoiseCipher.tagSize)
+        let (slab, start) = buffers.outgoing.room(2 + recordSize + NoiseCipher.tagSize)
         let record = slab.base + start
         // Without Noise, the place of the length is left empty.
-        let count = yamux.transmit(into: UnsafeMutableRawBufferPointer(start: record + 2, count: size))
+        let count = yamux.transmit(into: UnsafeMutableRawBufferPointer(start: record + 2, count: recordSize))
         guard count > 0 else { return false }
         guard let noise else { return send(slab, from: start + 2, count) }
+        if count == recordSize { sentFullRecord() }
         let sealed = count + NoiseCipher.tagSize
         record.storeBytes(of: UInt16(sealed).bigEndian, as: UInt16.self)
         do throws(NoiseError) {
@@ -228,6 +233,17 @@ final class YamuxConnection: Connection {
             return false
         }
         return send(slab, from: start, 2 + sealed)
+    }
+
+    /// Fits the size of records to the stream's segments, now and then: the system learns how long they may be as the
+    /// connection is used. A full record is to be a number of whole segments, else there is a small one behind each,
+    /// which costs both sides as much as a large one.
+    private func sentFullRecord() {
+        defer { fullRecords += 1 }
+        guard fullRecords % Self.fullRecordsPerFit == 0, let segment = stream.segmentSize, segment > 0 else { return }
+        let overhead = 2 + NoiseCipher.tagSize
+        let longest = min(limits.recordSize + overhead, Self.maximumRecord)
+        recordSize = max(longest / segment * segment, longest / 2) - overhead
     }
 
     private func send(_ slab: Slab, from start: Int, _ count: Int) -> Bool {
