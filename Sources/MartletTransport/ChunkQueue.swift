@@ -11,6 +11,8 @@ struct ChunkQueue {
     private static let largestTail = 4 << 10
     /// The largest slab that small pieces are copied together in, for a queue that is long already.
     private static let longTail = 16 << 10
+    /// A piece of at least this size begins a slab of a ring, where there is one.
+    private static let ringPiece = 8 << 10
 
     private var chunks: [Bytes] = []
     private var head = 0
@@ -44,11 +46,11 @@ struct ChunkQueue {
         chunks.append(chunk)
     }
 
-    /// Puts a copy of `bytes` at the end.
-    mutating func append(copying bytes: UnsafeRawBufferPointer) {
+    /// Puts a copy of `bytes` at the end, in slabs of `ring` where they are large.
+    mutating func append(copying bytes: UnsafeRawBufferPointer, in ring: SlabRing? = nil) {
         var rest = bytes
         while !rest.isEmpty {
-            if tail == nil || tailUsed == tail.unsafelyUnwrapped.size { startTail(for: rest.count) }
+            if tail == nil || tailUsed == tail.unsafelyUnwrapped.size { startTail(for: rest.count, ring) }
             let slab = tail.unsafelyUnwrapped
             let size = min(rest.count, slab.size - tailUsed)
             (slab.base + tailUsed).copyMemory(from: rest.baseAddress.unsafelyUnwrapped, byteCount: size)
@@ -66,9 +68,13 @@ struct ChunkQueue {
     /// Where the last chunk begins in the tail.
     private var tailStart = 0
 
-    private mutating func startTail(for size: Int) {
-        // As large as what is there already, so that a long queue of small pieces costs few allocations.
-        tail = Slab.make(capacity: max(size, min(Self.longTail, 2 * count), 64))
+    private mutating func startTail(for size: Int, _ ring: SlabRing?) {
+        if let ring, size >= Self.ringPiece {
+            tail = ring.next()
+        } else {
+            // As large as what is there already, so that a long queue of small pieces costs few allocations.
+            tail = Slab.make(capacity: max(size, min(Self.longTail, 2 * count), 64))
+        }
         tailStart = 0
         tailUsed = 0
     }

@@ -74,8 +74,11 @@ public final class StreamLink: @unchecked Sendable {
     }
 
     /// Hands a copy of `bytes` to the reader.
-    public func deliver(copying bytes: UnsafeRawBufferPointer) {
-        deliver { $0.append(copying: bytes) }
+    public func deliver(copying bytes: UnsafeRawBufferPointer) { deliver(copying: bytes, in: nil) }
+
+    /// Hands a copy of `bytes` to the reader, in slabs of `ring` where they are large.
+    func deliver(copying bytes: UnsafeRawBufferPointer, in ring: SlabRing?) {
+        deliver { $0.append(copying: bytes, in: ring) }
     }
 
     private func deliver(_ append: (inout ChunkQueue) -> Void) {

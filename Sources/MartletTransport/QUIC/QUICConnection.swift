@@ -12,6 +12,10 @@ final class QUICConnection: Connection {
     /// Streams that may have something to send, the next one first.
     private var ready: [QUICStream] = []
     private var firstReady = 0
+    /// How many packets the first stream has had in its turn, and how many it gets: large ones together are then one piece
+    /// for the reader.
+    private var packetsInTurn = 0
+    private static let packetsPerTurn = 4
     /// Streams that have something to send and no credit for it.
     private var blocked: [QUICStream] = []
     /// Streams that the other side has opened since they were last handed out.
@@ -201,7 +205,7 @@ final class QUICConnection: Connection {
         if stream.isInputClosed {
             pay(stream, bytes.count)
         } else {
-            if bytes.count > 0 { stream.link.deliver(copying: bytes) }
+            if bytes.count > 0 { stream.link.deliver(copying: bytes, in: session.endpoint.slabs) }
             if ends { stream.link.deliverEnd() }
         }
     }
@@ -309,6 +313,7 @@ final class QUICConnection: Connection {
     /// The first stream cannot send now, or has nothing more to.
     func passOver(_ stream: QUICStream) {
         stream.isReady = false
+        packetsInTurn = 0
         firstReady += 1
         if firstReady >= 64 {
             ready.removeFirst(firstReady)
@@ -316,9 +321,11 @@ final class QUICConnection: Connection {
         }
     }
 
-    /// The first stream has had its packet: the others come before it.
+    /// The first stream has had a packet: the others come before it when its turn is over.
     func rotate() {
         guard firstReady + 1 < ready.count else { return }
+        packetsInTurn += 1
+        guard packetsInTurn == Self.packetsPerTurn else { return }
         let stream = ready[firstReady]
         passOver(stream)
         makeReady(stream)

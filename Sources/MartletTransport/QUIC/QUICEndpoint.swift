@@ -24,6 +24,8 @@ final class QUICEndpoint {
     let outPath = QUICPath()
     let callbacks: UnsafeMutablePointer<ngtcp2_callbacks>
     let batch: PacketBatch
+    /// Where streams keep what comes in large packets until it is read.
+    let slabs = SlabRing(size: 64 << 10, limit: 64)
     /// From which reset tokens follow: the same after a restart, so that peers can be told that we know nothing.
     private let resetSecret: Secret
     let retrySecret: Secret

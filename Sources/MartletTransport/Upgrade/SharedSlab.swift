@@ -2,50 +2,26 @@ internal import MartletWire
 
 /// Memory that the connections of one loop fill in turns, front to back, so that an idle one holds none.
 ///
-/// What has been filled may be kept as slices, which keep the slab; another is then filled next. A few of those that
-/// have been filled are remembered, and filled again once nobody keeps a slice of them: fresh memory costs the kernel
-/// as much as the copy that fills it.
+/// What has been filled may be kept as slices, which keep the slab; another is then filled next.
 final class SharedSlab {
-    /// How many slabs are remembered at most.
-    private static let remembered = 32
-    /// So often one that was not needed is let go.
-    private static let turnsPerRelease = 256
-
-    private let size: Int
-    private var slab: Slab
-    private var others: [Slab] = []
-    private var turns = 0
+    private let ring: SlabRing
+    private var slab: Slab?
     /// How far it is filled.
     private(set) var used = 0
 
     init(size: Int) {
-        self.size = size
-        slab = Slab.make(capacity: size)
+        ring = SlabRing(size: size, limit: 32)
     }
 
     /// A slab, and where in it at least `minimum` bytes are free.
     func room(_ minimum: Int) -> (slab: Slab, start: Int) {
-        if size - used < minimum { turnOver() }
-        return (slab, used)
-    }
-
-    private func turnOver() {
+        if let slab, slab.size - used >= minimum { return (slab, used) }
+        // Where nobody has kept anything of it, it is the next as well.
+        slab = nil
+        let next = ring.next()
+        slab = next
         used = 0
-        guard !isKnownUniquelyReferenced(&slab) else { return }
-        turns += 1
-        if turns % Self.turnsPerRelease == 0, others.count > 1, isKnownUniquelyReferenced(&others[1]) {
-            others.removeFirst()
-        }
-        // The one that was filled longest ago stands first, and is the likeliest to be free.
-        for index in others.indices where isKnownUniquelyReferenced(&others[index]) {
-            let free = others.remove(at: index)
-            others.append(slab)
-            slab = free
-            return
-        }
-        if others.count == Self.remembered { others.removeFirst() }
-        others.append(slab)
-        slab = Slab.make(capacity: size)
+        return (next, 0)
     }
 
     /// Says that it is filled up to `end`.
@@ -55,7 +31,7 @@ final class SharedSlab {
 
     /// Whether it is filled up to `end` of `other`, and has room for `size` bytes from `start` there.
     func continues(_ other: Slab, from start: Int, to end: Int, room: Int) -> Bool {
-        other === slab && end == used && size - start >= room
+        other === slab && end == used && ring.size - start >= room
     }
 }
 
