@@ -32,7 +32,8 @@ public final class StreamLink: @unchecked Sendable {
     private var detached: (() -> Void)?
     private var isReaderCallPlanned = false
 
-    /// How much may be queued for the muxer before a writer has to wait; it goes on when half of that is left.
+    /// How much may be queued for the muxer before a writer has to wait; it goes on when a quarter of that is
+    /// left.
     static let highWaterMark = 256 << 10
     /// How far that grows where the muxer has taken all before the writer came back.
     static let largestHighWaterMark = 1 << 20

@@ -76,8 +76,8 @@ struct StreamState: ~Copyable {
     /// Whether the node's memory is used up.
     var isShortOfMemory: Bool { incoming.memory?.isExhausted ?? false }
 
-    /// How far the queue must fall for a writer that waits.
-    var lowWaterMark: Int { highWaterMark / 2 }
+    /// How far the queue must fall for a writer that waits: so far that it is worth waking him.
+    var lowWaterMark: Int { highWaterMark / 4 }
 
     /// Whether a reader that waits can go on.
     var hasWhatIsNeeded: Bool {

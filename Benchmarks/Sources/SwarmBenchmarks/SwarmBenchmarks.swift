@@ -51,7 +51,7 @@ struct Measurement: Sendable {
 
 /// All that can be measured.
 let measurements: [Measurement] =
-    bulkMeasurements + requestMeasurements + connectingMeasurements + idlingMeasurements
+    oneMeasurements + bulkMeasurements + requestMeasurements + connectingMeasurements + idlingMeasurements
 
 /// A measurement that did not work.
 struct Failure: Error, CustomStringConvertible {

@@ -12,10 +12,8 @@ final class QUICConnection: Connection {
     /// Streams that may have something to send, the next one first.
     private var ready: [QUICStream] = []
     private var firstReady = 0
-    /// How many packets the first stream has had in its turn, and how many it gets: large ones together are then one piece
-    /// for the reader.
+    /// How many packets the first stream has had in its turn.
     private var packetsInTurn = 0
-    private static let packetsPerTurn = 4
     /// Streams that have something to send and no credit for it.
     private var blocked: [QUICStream] = []
     /// Streams that the other side has opened since they were last handed out.
@@ -321,11 +319,11 @@ final class QUICConnection: Connection {
         }
     }
 
-    /// The first stream has had a packet: the others come before it when its turn is over.
-    func rotate() {
+    /// The first stream has had a packet: when it has had as many as belong to a turn, the others come before it.
+    func rotate(afterPackets count: Int) {
         guard firstReady + 1 < ready.count else { return }
         packetsInTurn += 1
-        guard packetsInTurn == Self.packetsPerTurn else { return }
+        guard packetsInTurn >= count else { return }
         let stream = ready[firstReady]
         passOver(stream)
         makeReady(stream)

@@ -3,6 +3,10 @@ internal import MartletRuntime
 internal import MartletWire
 
 extension QUICSession {
+    /// How many large packets a stream may fill while others wait. Within a host bytes cost little time, and to wake
+    /// their reader costs much.
+    private static let largeTurn = 16
+
     /// Writes to `batch` what may go out now, within ngtcp2's pace, and arms the timer for the rest.
     func write(to batch: PacketBatch) {
         guard let core else { return }
@@ -68,7 +72,7 @@ extension QUICSession {
                 connection.block(stream)
             case NGTCP2_ERR_STREAM_SHUT_WR, NGTCP2_ERR_STREAM_NOT_FOUND: connection.wasStopped(stream)
             default:
-                if written > 0 { connection.rotate() }
+                if written > 0 { connection.rotate(afterPackets: size > PacketBatch.packetSize ? Self.largeTurn : 1) }
                 return written
             }
         }
