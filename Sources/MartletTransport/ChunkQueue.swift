@@ -7,6 +7,8 @@ internal import MartletWire
 struct ChunkQueue {
     /// A piece of at least this size is kept as a slice even of a larger slab, where the caller allows it.
     static let sliceSize = 16 << 10
+    /// A reader keeps up that is behind by less than so many pieces of the size of the next.
+    static let unreadSlices = 8
     /// A piece smaller than this is copied.
     private static let largestTail = 4 << 10
     /// The largest slab that small pieces are copied together in, for a queue that is long already.
@@ -29,6 +31,12 @@ struct ChunkQueue {
     private var tailUsed = 0
 
     var isEmpty: Bool { count == 0 }
+
+    /// Whether `bytes`, which come in for a reader, may stay in their slab: where the reader keeps up, and else as long as
+    /// no more than twice as much is pinned as is unread.
+    func mayPin(_ bytes: Bytes) -> Bool {
+        count < Self.unreadSlices * bytes.count || pinned + bytes.pinnedSize <= 2 * count
+    }
 
     /// Puts `bytes` at the end: as a slice of whatever slab where it is large and `mayPin` allows it, else so that little
     /// more is kept than its size.

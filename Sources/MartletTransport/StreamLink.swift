@@ -37,9 +37,6 @@ public final class StreamLink: @unchecked Sendable {
     static let highWaterMark = 256 << 10
     /// How far that grows where the muxer has taken all before the writer came back.
     static let largestHighWaterMark = 1 << 20
-    /// How many unread pieces of the size of the next one may pin the slabs they came in. A reader that is further
-    /// behind gets copies, as soon as what is pinned is more than twice as much as is unread.
-    private static let unreadSlices = 8
     /// How much may be unread, and how much queued for the muxer, where the node's memory is used up.
     static let unreadWhenExhausted = 4 << 10
 
@@ -68,10 +65,7 @@ public final class StreamLink: @unchecked Sendable {
     /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
     /// is large and the reader keeps up. Where the node's memory is used up, a stream whose reader is behind is reset.
     public func deliver(_ bytes: Bytes) {
-        deliver { queue in
-            let keepsUp = queue.count < Self.unreadSlices * bytes.count
-            queue.append(bytes, mayPin: keepsUp || queue.pinned + bytes.pinnedSize <= 2 * queue.count)
-        }
+        deliver { $0.append(bytes, mayPin: $0.mayPin(bytes)) }
     }
 
     /// Hands a copy of `bytes` to the reader.

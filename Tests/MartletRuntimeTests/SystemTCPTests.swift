@@ -32,6 +32,18 @@ struct SystemTCPTests {
         }
     }
 
+    @Test("a connection knows how long its segments are, and one that is closed does not")
+    func segments() async throws {
+        try await withEnvironment { environment in
+            let pair = try await Pair(environment)
+            #expect(try #require(pair.client.segmentSize) > 1000)
+            #expect(try #require(pair.server.segmentSize) > 1000)
+            pair.client.close()
+            pair.server.reset()
+            #expect(pair.client.segmentSize == nil && pair.server.segmentSize == nil)
+        }
+    }
+
     @Test("many writes of one turn arrive in order, and the queue is empty before the loop waits again")
     func gather() async throws {
         try await withEnvironment { environment in

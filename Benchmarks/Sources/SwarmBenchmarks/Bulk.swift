@@ -32,18 +32,6 @@ private func measureBulk(over transport: String, _ settings: Settings) async thr
     )
 }
 
-let oneMeasurements = ["tcp", "quic"].flatMap { transport in
-    [1, 100].map { count in
-        Measurement(name: "x\(count)-\(transport)", meaning: "") { settings in
-            var all: [Double] = []
-            for _ in 0..<settings.rounds { 
-                all.append(try await measureStreams(count, over: transport, settings))
-            }
-            print(all.map(gigabits).joined(separator: " "), "median", gigabits(all.median))
-        }
-    }
-}
-
 private func gigabits(_ bitsPerSecond: Double) -> String {
     "\((bitsPerSecond / 1e7).rounded() / 100) Gbit/s"
 }

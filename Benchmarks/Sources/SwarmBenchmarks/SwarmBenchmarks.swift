@@ -51,7 +51,7 @@ struct Measurement: Sendable {
 
 /// All that can be measured.
 let measurements: [Measurement] =
-    oneMeasurements + bulkMeasurements + requestMeasurements + connectingMeasurements + idlingMeasurements
+    bulkMeasurements + requestMeasurements + connectingMeasurements + idlingMeasurements
 
 /// A measurement that did not work.
 struct Failure: Error, CustomStringConvertible {
