@@ -5,7 +5,9 @@ public import MartletWire
 ///
 /// Holding one means that it is a key: its encoding was canonical, its point lies on its curve (for Ed25519, which
 /// libcrypto looks at only when it checks a signature, no signature is valid under what is no point), and an RSA
-/// key is within `RSALimits`. The key stays prepared, so checking with the same value again is cheapest.
+/// key is within `RSALimits`. A key of another type than Ed25519 stays prepared, so that checking with the same value
+/// again is cheapest; one of Ed25519 is prepared for each check, which costs a hundredth of it, and is no more than its
+/// bytes: a node holds thousands.
 ///
 /// The encoding is that of libp2p's specification "Peer Ids and Keys". Two keys are equal when their encodings are.
 public struct PublicKey: Sendable {
@@ -13,24 +15,25 @@ public struct PublicKey: Sendable {
     public let type: KeyType
     /// libp2p's canonical protobuf encoding, from which peer ids are derived.
     public let protobuf: Bytes
-    let key: LibcryptoKey
+    /// The key as libcrypto has it, but for one of Ed25519.
+    private let prepared: LibcryptoKey?
 
     /// The key that `protobuf` encodes. The bytes are kept without a copy where they do not pin much more memory.
     public init(protobuf: Bytes) throws(KeyError) {
-        (type, key) = try PublicKey.parse(protobuf: protobuf.span)
+        (type, prepared) = try PublicKey.parse(protobuf: protobuf.span)
         self.protobuf = protobuf.compacted()
     }
 
     /// The key that `protobuf` encodes.
     public init(protobuf: RawSpan) throws(KeyError) {
-        (type, key) = try PublicKey.parse(protobuf: protobuf)
+        (type, prepared) = try PublicKey.parse(protobuf: protobuf)
         self.protobuf = Bytes(copying: protobuf)
     }
 
     /// The key of `type` that `data` encodes: 32 bytes for Ed25519, a compressed point for secp256k1, the DER of a
     /// SubjectPublicKeyInfo for RSA and ECDSA.
     public init(type: KeyType, data: RawSpan) throws(KeyError) {
-        key = try PublicKey.parse(type, Reader(data))
+        prepared = try PublicKey.parse(type, Reader(data))
         self.type = type
         var writer = Writer(capacity: 5 + data.byteCount)
         writer.keyHeader(type, dataCount: data.byteCount)
@@ -48,7 +51,11 @@ public struct PublicKey: Sendable {
     ///
     /// For secp256k1 both signatures that the mathematics allows are valid; `PrivateKey` makes the lower one.
     public func isValid(_ signature: RawSpan, for message: RawSpan) -> Bool {
-        key.isValid(signature, for: message, hash: type.hash)
+        (prepared ?? ed25519)?.isValid(signature, for: message, hash: type.hash) ?? false
+    }
+
+    private var ed25519: LibcryptoKey? {
+        data.withUnsafeBytes { LibcryptoKey(EVP_PKEY_new_raw_public_key(NID_ED25519, nil, $0.octets, $0.count)) }
     }
 
     /// Whether `signature` is one of `message` by the holder of this key. What is no signature at all is not valid.
@@ -77,31 +84,27 @@ extension PublicKey: CustomStringConvertible {
 // MARK: - Parsing
 
 extension PublicKey {
-    private static func parse(protobuf: RawSpan) throws(KeyError) -> (KeyType, LibcryptoKey) {
+    private static func parse(protobuf: RawSpan) throws(KeyError) -> (KeyType, LibcryptoKey?) {
         var reader = Reader(protobuf)
         let type = try reader.keyHeader()
         return (type, try parse(type, reader))
     }
 
-    private static func parse(_ type: KeyType, _ data: consuming Reader) throws(KeyError) -> LibcryptoKey {
+    private static func parse(_ type: KeyType, _ data: consuming Reader) throws(KeyError) -> LibcryptoKey? {
         switch type {
-        case .ed25519: try parseEd25519(data)
-        case .secp256k1, .ecdsa: try parsePoint(type, data)
-        case .rsa: try parseRSA(data)
+        case .ed25519:
+            try checkEd25519(data)
+            return nil
+        case .secp256k1, .ecdsa: return try parsePoint(type, data)
+        case .rsa: return try parseRSA(data)
         }
     }
 
-    private static func parseEd25519(_ data: consuming Reader) throws(KeyError) -> LibcryptoKey {
-        let octets: RawSpan
+    private static func checkEd25519(_ data: consuming Reader) throws(KeyError) {
         do throws(WireError) {
-            octets = try data.span(32)
+            _ = try data.span(32)
             try data.expectEnd()
         } catch { throw .malformed(error) }
-        let made = octets.withUnsafeBytes {
-            LibcryptoKey(EVP_PKEY_new_raw_public_key(NID_ED25519, nil, $0.octets, $0.count))
-        }
-        guard let made else { throw .pointNotOnCurve }
-        return made
     }
 
     private static func parsePoint(_ type: KeyType, _ data: consuming Reader) throws(KeyError) -> LibcryptoKey {

@@ -51,7 +51,8 @@ struct MemoryTests {
         var queue = ChunkQueue()
         // The rest of each slab belongs to others.
         for _ in 0..<500 {
-            let piece = Bytes(count: 256 << 10) { $0.initializeMemory(as: UInt8.self, repeating: 7) }.slice(0..<32 << 10)
+            let slab = Bytes(count: 256 << 10) { $0.initializeMemory(as: UInt8.self, repeating: 7) }
+            let piece = slab.slice(0..<32 << 10)
             queue.append(piece, mayPin: queue.mayPin(piece))
             #expect(queue.pinned <= 2 * queue.count + ChunkQueue.unreadSlices * 256 << 10)
         }
