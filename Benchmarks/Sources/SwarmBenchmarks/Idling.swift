@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 import Martlet
 
@@ -26,11 +25,13 @@ private func measureIdling(over transport: String, _ direction: String) async th
     let address = try await node.listen(transport)
     let peer = try await node.run { $0.localPeer }
     // What the first connection makes for all is not counted as one's.
-    let base = resident()
-    let others = try Others(transport, direction == "inbound" ? "\(address)/p2p/\(peer)" : "-")
+    let base = try resident()
+    let others = try ChildProcess([
+        try ownPath(), "idle-others", transport, direction == "inbound" ? "\(address)/p2p/\(peer)" : "-",
+    ])
     if direction == "outbound" {
         // It answers nobody before it has made them all.
-        let addresses = try (0..<peers).map { _ in try Multiaddr(parsing: try others.line()) }
+        let addresses = try (0..<peers).map { _ in try Multiaddr(parsing: others.line() ?? "") }
         for address in addresses { _ = try await node.run { try await $0.connect(to: address) } }
     }
     // All are there, and have said what they are.
@@ -43,38 +44,12 @@ private func measureIdling(over transport: String, _ direction: String) async th
         try await clock.sleep(for: .milliseconds(50))
     }
     try await clock.sleep(for: .seconds(2))
-    let now = resident()
+    let now = try resident()
     print(
         "\(transport), \(peers) \(direction) connections: \((now - base) / peers) KiB for each "
             + "(\(base) KiB before, \(now) KiB in all)")
     others.end()
     try await node.stop()
-}
-
-/// The process that is the other side.
-private final class Others {
-    private let process = Process()
-    private let output: FileHandle
-
-    init(_ transport: String, _ address: String) throws {
-        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.arguments = ["idle-others", transport, address]
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        output = pipe.fileHandleForReading
-        try process.run()
-    }
-
-    func line() throws -> String {
-        var line = Data()
-        while let byte = try output.read(upToCount: 1), !byte.isEmpty, byte[0] != UInt8(ascii: "\n") { line += byte }
-        return String(decoding: line, as: UTF8.self)
-    }
-
-    func end() {
-        process.terminate()
-        process.waitUntilExit()
-    }
 }
 
 /// Is the other side of all connections: dials the address that the arguments name, or tells where it listens.
@@ -92,7 +67,7 @@ private func beOthers() async throws {
                 _ = try await other.connect(to: target)
             } else {
                 let address = "\(try other.listen(on: place))/p2p/\(other.localPeer)\n"
-                FileHandle.standardOutput.write(Data(address.utf8))
+                _ = address.withCString { write(1, $0, strlen($0)) }
             }
         }
         try await swarm.loop.sleep(until: .never)
@@ -107,9 +82,22 @@ private func raiseFileLimit() {
     setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
+/// Where this program stands.
+private func ownPath() throws -> String {
+    var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
+    let count = readlink("/proc/self/exe", &path, path.count)
+    guard count > 0 else { throw Failure(description: "this program does not know where it stands") }
+    return String(decoding: path.prefix(count), as: UTF8.self)
+}
+
 /// The memory that the process has now, in KiB.
-private func resident() -> Int {
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-    return Int(line.filter(\.isNumber)) ?? 0
+private func resident() throws -> Int {
+    guard let file = fopen("/proc/self/status", "r") else { throw Failure(description: "no /proc") }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 256)
+    while fgets(&line, Int32(line.count), file) != nil {
+        let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if text.hasPrefix("VmRSS:"), let kilobytes = Int(text.filter(\.isNumber)) { return kilobytes }
+    }
+    throw Failure(description: "no VmRSS in /proc/self/status")
 }

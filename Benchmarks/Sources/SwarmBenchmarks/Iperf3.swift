@@ -1,50 +1,32 @@
-import Foundation
 import Glibc
 
 /// The bits a second that iperf3 carries over loopback in one TCP stream: what the machine can do at this moment.
 func measureIperf3(seconds: Double) async throws -> Double {
     let port = String(try freePort())
-    let server = try iperf3(["--server", "--one-off", "--bind", "127.0.0.1", "--port", port, "--json"])
-    defer {
-        if server.process.isRunning { server.process.terminate() }
-        server.process.waitUntilExit()
-    }
+    let server = try ChildProcess(["iperf3", "--server", "--one-off", "--bind", "127.0.0.1", "--port", port])
+    defer { server.end() }
     for _ in 0..<50 {
         let whole = String(max(1, Int(seconds.rounded())))
-        let client = try iperf3(["--client", "127.0.0.1", "--port", port, "--time", whole, "--json"])
-        let output = client.output.readDataToEndOfFile()
-        client.process.waitUntilExit()
-        if let sum = try? JSONDecoder().decode(Report.self, from: output).end.sumReceived { return sum.bitsPerSecond }
+        let client = try ChildProcess([
+            "iperf3", "--client", "127.0.0.1", "--port", port, "--time", whole, "--json",
+        ])
+        if let rate = receivedRate(in: client) { return rate }
         // The server may not be listening yet.
-        guard server.process.isRunning else { break }
+        guard server.isRunning else { break }
         try await Task.sleep(for: .milliseconds(50))
     }
     throw Failure(description: "iperf3 does not answer itself; Scripts/setup installs it")
 }
 
-private struct Report: Decodable {
-    var end: End
-
-    struct End: Decodable {
-        var sumReceived: Sum?
-        enum CodingKeys: String, CodingKey { case sumReceived = "sum_received" }
+/// `end.sum_received.bits_per_second` of the report, which has each of them on a line of its own.
+private func receivedRate(in report: ChildProcess) -> Double? {
+    var isReceived = false
+    while let line = report.line() {
+        if line.contains("\"sum_received\"") { isReceived = true }
+        guard isReceived, line.contains("\"bits_per_second\"") else { continue }
+        return line.split(separator: ":").last.flatMap { Double($0.filter { !" \t,".contains($0) }) }
     }
-
-    struct Sum: Decodable {
-        var bitsPerSecond: Double
-        enum CodingKeys: String, CodingKey { case bitsPerSecond = "bits_per_second" }
-    }
-}
-
-private func iperf3(_ arguments: [String]) throws -> (process: Process, output: FileHandle) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["iperf3"] + arguments
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = FileHandle.nullDevice
-    try process.run()
-    return (process, pipe.fileHandleForReading)
+    return nil
 }
 
 /// A TCP port of loopback that nobody listens on at this moment.

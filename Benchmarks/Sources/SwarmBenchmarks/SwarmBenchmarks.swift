@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 import Martlet
 
 /// What connections and streams cost, over the machine's own loopback: a node a side, each with its own loop, used by
