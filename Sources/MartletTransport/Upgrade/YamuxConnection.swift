@@ -240,10 +240,12 @@ final class YamuxConnection: Connection {
     /// which costs both sides as much as a large one.
     private func sentFullRecord() {
         defer { fullRecords += 1 }
-        guard fullRecords % Self.fullRecordsPerFit == 0, let segment = stream.segmentSize, segment > 0 else { return }
+        guard fullRecords % Self.fullRecordsPerFit == 0, let segment = stream.segmentSize else { return }
         let overhead = 2 + NoiseCipher.tagSize
         let longest = min(limits.recordSize + overhead, Self.maximumRecord)
-        recordSize = max(longest / segment * segment, longest / 2) - overhead
+        // A segment that has no room for a piece of a stream is no measure.
+        guard segment > overhead + Yamux<StreamLink>.smallestPiece, segment <= longest else { return }
+        recordSize = longest / segment * segment - overhead
     }
 
     private func send(_ slab: Slab, from start: Int, _ count: Int) -> Bool {
