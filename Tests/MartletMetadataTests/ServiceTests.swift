@@ -119,9 +119,7 @@ struct ServiceTests {
         var heard: [MetadataMessage.Body] = []
         let (world, _) = Self.world(2) { member in
             guard member.number == 1 else { return }
-            member.service.stop()
-            member.swarm.add(addresses: [address("/ip4/192.0.2.2/tcp/4001")], of: peer(2))
-            let stream = try await member.swarm.openStream(to: peer(2), MetadataService.name)
+            let stream = try await Self.stream(from: member)
             let proof = TopicKey("cooks").proof(
                 of: .opener, opener: peer(1), answerer: peer(2), binding: stream.binding)
             try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
@@ -155,9 +153,7 @@ struct ServiceTests {
         var asked: UInt64 = 0
         let (world, members) = Self.world(2) { member in
             guard member.number == 1 else { return }
-            member.service.stop()
-            member.swarm.add(addresses: [address("/ip4/192.0.2.2/tcp/4001")], of: peer(2))
-            let stream = try await member.swarm.openStream(to: peer(2), MetadataService.name)
+            let stream = try await Self.stream(from: member)
             let proof = TopicKey("cooks").proof(
                 of: .opener, opener: peer(1), answerer: peer(2), binding: stream.binding)
             try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
@@ -191,6 +187,13 @@ struct ServiceTests {
         #expect(many.contains(.refused(.tooMuch)))
     }
 
+    /// A stream of the protocol to the second node, from one that speaks for itself and not by its service.
+    private nonisolated(nonsending) static func stream(from member: Member) async throws -> MartletTransport.Stream {
+        member.service.stop()
+        member.swarm.add(addresses: [address("/ip4/192.0.2.2/tcp/4001")], of: peer(2))
+        return try await member.swarm.openStream(to: peer(2), MetadataService.name)
+    }
+
     /// What a node answers to requests of a stranger who writes them one behind the other.
     private static func answer(
         to requests: [MetadataMessage.Body], reading count: Int? = nil
@@ -199,9 +202,7 @@ struct ServiceTests {
         var isDone = false
         let (world, members) = world(2) { member in
             guard member.number == 1 else { return }
-            member.service.stop()
-            member.swarm.add(addresses: [address("/ip4/192.0.2.2/tcp/4001")], of: peer(2))
-            let stream = try await member.swarm.openStream(to: peer(2), MetadataService.name)
+            let stream = try await Self.stream(from: member)
             for (index, request) in requests.enumerated() {
                 try await stream.writeMessage(MetadataMessage(id: UInt64(index + 1), request).encoded)
             }

@@ -100,7 +100,7 @@ final class Poller {
 
     /// How many descriptors are registered.
     private(set) var count = 0
-    /// How many bytes the targets have read and written since the driver last looked.
+    /// How many bytes came in, and how many left over TCP, since the driver last asked.
     var traffic = 0
 
     /// A poller that is woken through `wakeDescriptor`.

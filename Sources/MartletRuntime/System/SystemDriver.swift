@@ -15,7 +15,7 @@ final class SystemDriver: LoopDriver, @unchecked Sendable {
     static let timersPerTurn = 1024
     /// A loop that has moved so many bytes in a turn looks out for more before it sleeps.
     static let livelyTraffic = 64 << 10
-    /// How long it looks. To fall asleep and be woken takes each side about as long as to move 64 KiB.
+    /// How long it looks; longer gained nothing more.
     static let lookout = Duration.microseconds(30)
     /// Where there is one processor, looking would only hold up whoever is to bring something.
     private static let hasSeveralProcessors = sysconf(Int32(_SC_NPROCESSORS_ONLN)) > 1
