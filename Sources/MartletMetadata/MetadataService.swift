@@ -5,31 +5,6 @@ public import MartletSwarm
 internal import MartletTransport
 internal import MartletWire
 
-/// How the metadata service behaves.
-public struct MetadataConfiguration: Sendable {
-    /// How long the other side may take to say hello, and to answer.
-    public var timeout = Duration.seconds(10)
-    /// How often what is known is compared with a neighbour.
-    public var comparing = Duration.seconds(10)
-    /// How often the own record is made anew, so that it does not expire.
-    public var refreshing = Duration.seconds(1800)
-    /// How long changes of the own record are collected before it is signed and pushed.
-    public var collecting = Duration.milliseconds(100)
-    /// To how many neighbours a record that is news is passed on at once.
-    public var fanOut = 4
-    /// How many bytes of news are passed on; the rest waits for the comparison.
-    public var news = Rate(burst: 64 << 10, perSecond: 4096)
-    /// How often a neighbour may ask or tell; what is more is refused.
-    public var requests = Rate(burst: 200, perSecond: 50)
-    /// How many conversations there may be.
-    public var sessions = 512
-    /// What the book of records holds.
-    public var book = MetadataBook.Limits()
-
-    /// The defaults.
-    public init() {}
-}
-
 /// What the metadata service has to say.
 public enum MetadataEvent: Hashable, Sendable {
     /// A peer that is connected has proven that it is on these topics.
@@ -115,6 +90,9 @@ public final class MetadataService {
     public func neighbours(on topic: TopicKey) -> [PeerID] {
         neighbours.filter { $0.value.shared.contains(topic) }.map(\.key).sorted()
     }
+
+    /// How many bytes wait to be handed to the streams of all conversations.
+    public var waitingBytes: Int { sessions.values.reduce(0) { $0 + $1.waitingBytes } }
 
     /// The topics that `peer`, which is connected, has proven to be on.
     public func topics(of peer: PeerID) -> Set<TopicKey> { neighbours[peer]?.shared ?? [] }
@@ -213,7 +191,8 @@ public final class MetadataService {
     }
 
     private func begin(_ stream: MartletTransport.Stream, isOpener: Bool) -> MetadataSession {
-        let session = MetadataSession(stream, isOpener: isOpener, requests: configuration.requests, on: loop)
+        let session = MetadataSession(
+            stream, isOpener: isOpener, limits: configuration, memory: swarm.memory, on: loop)
         sessions[ObjectIdentifier(session)] = session
         loop.spawn { [weak self] in
             await session.run()

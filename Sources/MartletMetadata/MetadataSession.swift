@@ -18,7 +18,9 @@ public enum MetadataSessionError: Error, Hashable, Sendable {
 
 /// One stream of `/martlet/metadata/1.0.0`, from either end: requests of both sides, several under way at once.
 ///
-/// It lives on the loop. What the other side asks is answered by `onRequest`, within a budget.
+/// It lives on the loop. What the other side asks is answered by `onRequest`, one request after the other: the next is
+/// read when the answer before it has been handed to the stream. So a peer that asks and does not read holds what its
+/// stream holds and one answer. What waits is drawn from the node's memory.
 final class MetadataSession {
     let stream: MartletTransport.Stream
     let loop: EventLoop
@@ -30,8 +32,15 @@ final class MetadataSession {
     var onRequest: ((MetadataMessage.Body) -> MetadataMessage.Body?)?
     private var waiting: [UInt64: (Result<MetadataMessage.Body, MetadataSessionError>) -> Void] = [:]
     private var nextID: UInt64 = 1
-    private var outbox: [Bytes] = []
+    private var outbox: [Outgoing] = []
+    /// How many bytes `outbox` has.
+    private(set) var waitingBytes = 0
     private let hasOutput: Signal
+    /// Whether an answer waits in `outbox`.
+    private var isAnswering = false
+    private let hasAnswered: Signal
+    private var writeTimer: LoopTimer!
+    private let memory: MemoryBudget
     private var requests = RateMeter()
     private(set) var isOver = false
     /// Whether the other side has said hello, with whatever outcome.
@@ -39,18 +48,26 @@ final class MetadataSession {
     /// Ends it where no hello comes.
     var helloTimer: LoopTimer?
 
-    /// How often the other side may ask.
-    private let requestRate: Rate
-    /// How many messages may wait to be sent. Who reads so slowly is dropped.
-    static let maximumOutbox = 1024
+    private let limits: MetadataConfiguration
 
-    init(_ stream: MartletTransport.Stream, isOpener: Bool, requests rate: Rate, on loop: EventLoop) {
+    private struct Outgoing {
+        var bytes: Bytes
+        var isAnswer: Bool
+    }
+
+    init(
+        _ stream: MartletTransport.Stream, isOpener: Bool, limits: MetadataConfiguration, memory: MemoryBudget,
+        on loop: EventLoop
+    ) {
         self.stream = stream
-        requestRate = rate
+        self.limits = limits
+        self.memory = memory
         self.isOpener = isOpener
         self.loop = loop
         begunAt = loop.now
         hasOutput = Signal(on: loop)
+        hasAnswered = Signal(on: loop)
+        writeTimer = LoopTimer(on: loop, label: "metadata write") { [weak self] in self?.end() }
     }
 
     var peer: PeerID { stream.remotePeer }
@@ -61,6 +78,9 @@ final class MetadataSession {
         do throws(StreamError) {
             while let bytes = try await stream.readMessage(upTo: MetadataMessage.maximumSize), !isOver {
                 guard let message = try? MetadataMessage(bytes), take(message) else { break }
+                while isAnswering, !isOver {
+                    do { try await hasAnswered.wait() } catch { return end() }
+                }
             }
         } catch {
             // The other side has gone away, which is an end like any other.
@@ -71,9 +91,16 @@ final class MetadataSession {
 
     private nonisolated(nonsending) func write() async {
         while !isOver {
-            while !outbox.isEmpty {
+            while !isOver, !outbox.isEmpty {
                 let next = outbox.removeFirst()
-                do throws(StreamError) { try await stream.writeMessage(next) } catch { return end() }
+                // From here on it is the stream's, which draws memory for it.
+                count(-next.bytes.count)
+                writeTimer.arm(after: limits.writing)
+                do throws(StreamError) { try await stream.writeMessage(next.bytes) } catch { return end() }
+                writeTimer.cancel()
+                guard next.isAnswer else { continue }
+                isAnswering = false
+                hasAnswered.signal()
             }
             do { try await hasOutput.wait() } catch { return }
         }
@@ -92,20 +119,35 @@ final class MetadataSession {
             }
             return true
         }
-        guard requests.take(requestRate, at: loop.now) else {
-            send(MetadataMessage(id: message.id, .refused(.tooMuch)))
-            return true
+        let answer: MetadataMessage.Body?
+        if !requests.take(limits.requests, at: loop.now) || memory.isExhausted {
+            answer = .refused(.tooMuch)
+        } else {
+            answer = onRequest?(message.body)
         }
-        guard let answer = onRequest?(message.body) else { return false }
-        send(MetadataMessage(id: message.id, answer))
+        guard let answer, !isOver else { return false }
+        isAnswering = true
+        enqueue(MetadataMessage(id: message.id, answer).encoded, isAnswer: true)
         return true
     }
 
-    private func send(_ message: MetadataMessage) {
-        guard !isOver else { return }
-        guard outbox.count < Self.maximumOutbox else { return end() }
-        outbox.append(message.encoded)
+    /// Queues a request of this side, if there is room.
+    private func send(_ message: MetadataMessage) -> Bool {
+        let bytes = message.encoded
+        guard !isOver, waitingBytes + bytes.count <= limits.outbox, !memory.isExhausted else { return false }
+        enqueue(bytes, isAnswer: false)
+        return true
+    }
+
+    private func enqueue(_ bytes: Bytes, isAnswer: Bool) {
+        outbox.append(Outgoing(bytes: bytes, isAnswer: isAnswer))
+        count(bytes.count)
         hasOutput.signal()
+    }
+
+    private func count(_ bytes: Int) {
+        waitingBytes += bytes
+        memory.draw(bytes)
     }
 
     /// Asks `body`, and waits for the answer until `deadline`. `taking` is given the answer before whatever comes behind
@@ -127,14 +169,15 @@ final class MetadataSession {
             answered.signal()
         }
         defer { waiting[id] = nil }
-        send(MetadataMessage(id: id, body))
+        // A neighbour for which so much waits already would not answer in time.
+        guard send(MetadataMessage(id: id, body)) else { throw .timedOut }
         do { try await answered.wait() } catch { throw .ended }
         return try result.get()
     }
 
-    /// Asks `body` and does not care for the answer.
+    /// Asks `body` and does not care for the answer. What there is no room for is not sent.
     func tell(_ body: MetadataMessage.Body) {
-        send(MetadataMessage(id: nextID, body))
+        _ = send(MetadataMessage(id: nextID, body))
         nextID += 1
     }
 
@@ -147,6 +190,10 @@ final class MetadataSession {
         self.waiting = [:]
         for waiter in waiting.values { waiter(.failure(.ended)) }
         onRequest = nil
+        outbox = []
+        count(-waitingBytes)
+        writeTimer.cancel()
         hasOutput.signal()
+        hasAnswered.signal()
     }
 }

@@ -59,3 +59,34 @@ final class Member {
         events.compactMap { if case .refused(_, let refusal) = $0 { refusal } else { nil } }
     }
 }
+
+extension Member {
+    /// A stream of the protocol to `other`, spoken by hand from here on: the member's own service serves no more.
+    nonisolated(nonsending) func stream(to other: UInt8) async throws -> MartletTransport.Stream {
+        service.stop()
+        swarm.add(addresses: [address("/ip4/192.0.2.\(other)/tcp/4001")], of: peer(other))
+        return try await swarm.openStream(to: peer(other), MetadataService.name)
+    }
+
+    /// Such a stream, behind a hello by which this member proves to be on `topic`.
+    nonisolated(nonsending) func greetedStream(
+        to other: UInt8, on topic: String = "cooks"
+    ) async throws -> MartletTransport.Stream {
+        let stream = try await stream(to: other)
+        let proof = TopicKey(topic).proof(
+            of: .opener, opener: peer(number), answerer: peer(other), binding: stream.binding)
+        try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
+        return stream
+    }
+}
+
+/// A record that the peer of `number` has signed, of about `size` bytes at least.
+func record(
+    _ number: UInt8, _ sequence: UInt64 = 1, topic: String = "cooks", at time: WallTime, size: Int = 0
+) -> SignedMetadata {
+    var record = NodeMetadata(peer: peer(number), sequence: sequence, time: time)
+    record.topicMarks = [TopicKey(topic).mark(of: peer(number))]
+    let text = String(repeating: "x", count: 256)
+    record.services = (0..<size / 264).map { .init(name: "\($0)", port: 1, description: text) }
+    return SignedMetadata(record, signedWith: key(number))
+}
