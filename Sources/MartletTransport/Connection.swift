@@ -31,7 +31,12 @@ open class Connection {
     /// Called when the muxer has refused so many streams of the other side, since as many were open as may be.
     public var onRefusedStreams: ((UInt64) -> Void)?
     /// Called once, when the connection is over.
-    public var onClosed: ((ConnectionError) -> Void)?
+    ///
+    /// If it is set when the connection is over already, the loop calls it right after what runs now: never from within
+    /// the setter, so that its owner is done with its own books first. To set it to `nil` before then takes it back.
+    public var onClosed: ((ConnectionError) -> Void)? {
+        didSet { if closeReason != nil, onClosed != nil { loop.afterThis { [self] in tellEnd() } } }
+    }
     /// Why it is over, once it is.
     public private(set) var closeReason: ConnectionError?
     private var waiters: [Signal] = []
@@ -147,9 +152,13 @@ open class Connection {
         streamsBecameAvailable()
         onStream = nil
         onRefusedStreams = nil
-        let onClosed = self.onClosed
+        tellEnd()
+    }
+
+    private func tellEnd() {
+        guard let closeReason, let onClosed else { return }
         self.onClosed = nil
-        onClosed?(reason)
+        onClosed(closeReason)
     }
 
     /// Says that this side is now at `address`.

@@ -17,8 +17,8 @@ public protocol Transport: AnyObject {
 
     /// Connects to `address` by `deadline`.
     ///
-    /// Throws `wrongPeer` where another peer answers than `address` ends with (`/p2p/…`), or than `peer`, which counts
-    /// where the address names none.
+    /// Throws `wrongPeer` if another peer answers than `peer`, or than the one that `address` ends with (`/p2p/…`). If
+    /// the two differ, it throws so at once. A connection that has ended before this returns counts as a failure.
     nonisolated(nonsending) func dial(
         _ address: Multiaddr, expecting peer: PeerID?, deadline: Instant
     ) async throws(TransportError) -> Connection
@@ -35,6 +35,31 @@ extension Transport {
     public var memory: MemoryBudget? {
         get { nil }
         set {}
+    }
+}
+
+extension Multiaddr {
+    /// The peer that must answer at this address if `peer` is who the caller wants, or `nil` for whoever it is. Throws
+    /// `wrongPeer` if the address names another.
+    func expectedPeer(_ peer: PeerID?) throws(TransportError) -> PeerID? {
+        guard let named = peerID else { return peer }
+        if let peer, peer != named { throw .wrongPeer(expected: peer, actual: named) }
+        return named
+    }
+}
+
+extension Connection {
+    /// Throws if the connection is over. Between the end of a handshake and the dialler's turn on the loop there is time
+    /// for that.
+    func mustBeOpen() throws(TransportError) {
+        switch closeReason {
+        case nil: return
+        case .closedByPeer: throw .ended(.handshake)
+        case .network(let reason): throw .network(NetworkError(reason, "connect"))
+        case .unanswered, .idle, .timedOut: throw .timedOut(.handshake)
+        case .violation(_, let detail): throw .handshake(detail)
+        case .closed, .tooManyStreams, .noMoreStreams, .cancelled: throw .cancelled
+        }
     }
 }
 

@@ -75,7 +75,7 @@ final class QUICEndpoint {
 
     // MARK: Dialling
 
-    /// Connects to `remote` by `deadline`.
+    /// Connects to `remote` by `deadline`. What it returns is open at that moment.
     nonisolated(nonsending) func dial(
         _ remote: SocketAddress, expecting peer: PeerID?, deadline: Instant
     ) async throws(TransportError) -> QUICConnection {
@@ -106,7 +106,9 @@ final class QUICEndpoint {
             session.close(code: 0)
             throw .timedOut(.handshake)
         }
-        return try result.get()
+        let connection = try result.get()
+        try connection.mustBeOpen()
+        return connection
     }
 
     private func begin(

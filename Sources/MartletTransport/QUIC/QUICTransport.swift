@@ -65,6 +65,7 @@ public final class QUICTransport: Transport {
         _ address: Multiaddr, expecting peer: PeerID?, deadline: Instant
     ) async throws(TransportError) -> Connection {
         guard canDial(address) else { throw .unsupportedAddress(address) }
+        let expected = try address.expectedPeer(peer)
         let remotes = try await remotes(of: address, deadline)
         var failure = TransportError.unsupportedAddress(address)
         for (turn, remote) in remotes.enumerated() {
@@ -72,7 +73,7 @@ public final class QUICTransport: Transport {
             let limit = now + (deadline - now) / (remotes.count - turn)
             do throws(TransportError) {
                 let endpoint = try endpoint(for: remote.ip.family)
-                return try await endpoint.dial(remote, expecting: address.peerID ?? peer, deadline: limit)
+                return try await endpoint.dial(remote, expecting: expected, deadline: limit)
             } catch {
                 if error == .cancelled { throw error }
                 failure = error

@@ -39,15 +39,19 @@ public final class TCPTransport: Transport {
         _ address: Multiaddr, expecting peer: PeerID?, deadline: Instant
     ) async throws(TransportError) -> Connection {
         guard canDial(address) else { throw .unsupportedAddress(address) }
+        let expected = try address.expectedPeer(peer)
         // One at a time, so that each can begin without waiting for an answer. What began in vain has spoilt the stream,
         // so the next one gets a new one; nearly all peers speak the first.
         for security in upgrader.security {
             let stream = try await connect(to: address, deadline)
             let request = UpgradeRequest(
-                direction: .outbound, expectedPeer: address.peerID ?? peer,
+                direction: .outbound, expectedPeer: expected,
                 localAddress: Multiaddr(stream.localAddress), remoteAddress: Multiaddr(stream.remoteAddress),
                 transport: name, deadline: deadline)
-            if let connection = try await upgrader.upgrade(stream, request, by: [security]) { return connection }
+            if let connection = try await upgrader.upgrade(stream, request, by: [security]) {
+                try connection.mustBeOpen()
+                return connection
+            }
         }
         throw .negotiation(.noneInCommon)
     }

@@ -31,6 +31,61 @@ struct QUICTroubleTests {
         #expect(bob.transport.statistics.connections == 0)
     }
 
+    @Test(
+        "a dial fails if its connection has ended before the dialler's turn, and a late word of the end comes at once")
+    func endsBeforeTheDiallersTurn() throws {
+        let world = World(seed: 27)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        bob.start()
+        var ended: [Connection] = []
+        var told: [ConnectionError] = []
+        var refusal: TransportError?
+        alice.start { alice in
+            let endpoint = alice.endpoint
+            endpoint.port.onBatchEnd {
+                for session in endpoint.sessions.values {
+                    if let connection = session.connection { ended.append(connection) }
+                    if session.connection != nil { session.abandon(.network(.reset)) }
+                }
+            }
+            refusal = await alice.refusal(of: bob)
+            var isSetting = true
+            ended.first?.onClosed = {
+                #expect(!isSetting)
+                told.append($0)
+            }
+            isSetting = false
+        }
+        try world.run(for: .seconds(5))
+        #expect(refusal == .network(NetworkError(.reset, "connect")))
+        #expect(told == [.network(.reset)])
+    }
+
+    @Test("an address that names another peer than the caller wants is refused before a packet is sent")
+    func addressOfAnotherPeer() throws {
+        let world = World(seed: 28)
+        let recorder = Recorder()
+        world.add(recorder)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        let carol = QUICHost(world, "carol", IPAddress(192, 0, 2, 3))
+        bob.start()
+        var refusal: TransportError?
+        alice.start { alice in
+            do {
+                _ = try await alice.transport.dial(
+                    try bob.address.appending(.p2p(bob.peer)), expecting: carol.peer,
+                    deadline: alice.environment.loop.now + .seconds(5))
+            } catch {
+                refusal = error as? TransportError
+            }
+        }
+        try world.run(within: .seconds(6)) { refusal != nil }
+        #expect(refusal == .wrongPeer(expected: carol.peer, actual: bob.peer))
+        #expect(recorder.count(from: "alice") == 0)
+    }
+
     @Test("a certificate in which another host's key was put is refused, by the dialer and by the listener")
     func forgedCertificate() throws {
         let world = World(seed: 22)
