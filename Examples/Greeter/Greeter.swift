@@ -16,9 +16,9 @@ struct Greeter {
             switch event {
             case .connected(let peer, _, _):
                 // A name is its owner's choice: made safe to show, it is also one line that can be said.
-                try await node.broadcast("welcome, \(MeshText.escaped(peer.name))")
+                try await node.broadcast("welcome, \(TerminalText.escaped(peer.name))")
             case .message(let peer, let text):
-                print("\(MeshText.escaped(peer.name)): \(MeshText.escaped(text))")
+                print("\(TerminalText.escaped(peer.name)): \(TerminalText.escaped(text))")
                 if text == "goodbye, greeter" { await node.stop() }
             default: break
             }

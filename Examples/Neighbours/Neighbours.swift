@@ -15,7 +15,7 @@ struct Neighbours {
             case .joined(let peer, let topic):
                 try? await node.send(Bytes(utf8: "hello from \(words[1])"), to: peer, on: topic)
             case .message(let peer, _, let text):
-                print("\(peer): \(MeshText.escaped(text.utf8 ?? ""))")
+                print("\(peer): \(TerminalText.escaped(text.utf8 ?? ""))")
             default: break
             }
         }

@@ -38,8 +38,10 @@ public enum KeyError: Error, Hashable, Sendable {
     case malformed(WireError)
     /// A key type that libp2p does not know.
     case unknownType(UInt64)
-    /// The public key is no point of its curve.
+    /// The public key is no point of its curve, or not in the only encoding that the point has.
     case pointNotOnCurve
+    /// The point is one of the few under which a signature proves nothing: its order is small, so anyone can sign.
+    case pointOfSmallOrder
     /// The secret number is zero, or not below the order of its curve.
     case scalarOutOfRange
     /// The RSA modulus has a size outside `RSALimits.modulusBits`, or is even.
@@ -57,6 +59,7 @@ extension KeyError: CustomStringConvertible {
         case .malformed(let error): "malformed key: \(error)"
         case .unknownType(let number): "unknown key type \(number)"
         case .pointNotOnCurve: "the public key is no point of its curve"
+        case .pointOfSmallOrder: "the public key is a point of small order, under which anyone can sign"
         case .scalarOutOfRange: "the secret number is outside its curve's order"
         case .modulusOutOfRange(let bits): "an RSA modulus of \(bits) bits is not accepted"
         case .exponentOutOfRange: "the RSA public exponent is not accepted"

@@ -4,8 +4,8 @@ public import MartletWire
 /// The key that a peer is known by, and that its signatures are checked with.
 ///
 /// Holding one means that it is a key: its encoding was canonical, its point lies on its curve (for Ed25519, which
-/// libcrypto looks at only when it checks a signature, no signature is valid under what is no point), and an RSA
-/// key is within `RSALimits`. A key of another type than Ed25519 stays prepared, so that checking with the same value
+/// libcrypto looks at only when it checks a signature, no signature is valid under what is no point) and is not of small
+/// order, and an RSA key is within `RSALimits`. A key of another type than Ed25519 stays prepared, so that checking with the same value
 /// again is cheapest; one of Ed25519 is prepared for each check, which costs a hundredth of it, and is no more than its
 /// bytes: a node holds thousands.
 ///
@@ -49,9 +49,17 @@ public struct PublicKey: Sendable {
 
     /// Whether `signature` is one of `message` by the holder of this key. What is no signature at all is not valid.
     ///
-    /// For secp256k1 both signatures that the mathematics allows are valid; `PrivateKey` makes the lower one.
+    /// Of the two secp256k1 signatures that the mathematics allows, only the one with the lower second number is valid:
+    /// otherwise anyone could turn a signature into another one.
     public func isValid(_ signature: RawSpan, for message: RawSpan) -> Bool {
-        (prepared ?? ed25519)?.isValid(signature, for: message, hash: type.hash) ?? false
+        guard type != .secp256k1 || isLow(signature) else { return false }
+        return (prepared ?? ed25519)?.isValid(signature, for: message, hash: type.hash) ?? false
+    }
+
+    private func isLow(_ signature: RawSpan) -> Bool {
+        let isLow = signature.withUnsafeBytes { cc_secp256k1_is_low_s($0.octets, $0.count) == 1 }
+        if !isLow { ERR_clear_error() }
+        return isLow
     }
 
     private var ed25519: LibcryptoKey? {
@@ -101,10 +109,12 @@ extension PublicKey {
     }
 
     private static func checkEd25519(_ data: consuming Reader) throws(KeyError) {
+        let point: RawSpan
         do throws(WireError) {
-            _ = try data.span(32)
+            point = try data.span(32)
             try data.expectEnd()
         } catch { throw .malformed(error) }
+        try Ed25519Point.check(point)
     }
 
     private static func parsePoint(_ type: KeyType, _ data: consuming Reader) throws(KeyError) -> LibcryptoKey {

@@ -100,7 +100,7 @@ enum AddressValue: Sendable {
         }
     }
 
-    /// Text that can stand in a multiaddr: some UTF-8 without control characters.
+    /// Text that can stand in a multiaddr: some UTF-8 that a terminal may see as it is.
     private static func checkText(_ bytes: RawSpan, maximum: Int, mayContainSlash: Bool) throws(WireError) {
         guard bytes.byteCount > 0 else { throw WireError(.missing, at: 0) }
         guard bytes.byteCount <= maximum else { throw WireError(.tooLarge, at: 0) }
@@ -113,7 +113,13 @@ enum AddressValue: Sendable {
             if byte >= 0x80 { isASCII = false }
         }
         if isASCII { return }
-        let isValid = bytes.withUnsafeBytes { String(validating: $0, as: UTF8.self) != nil }
-        guard isValid else { throw WireError(.notUTF8, at: 0) }
+        guard let text = bytes.withUnsafeBytes({ String(validating: $0, as: UTF8.self) }) else {
+            throw WireError(.notUTF8, at: 0)
+        }
+        var offset = 0
+        for scalar in text.unicodeScalars {
+            guard TerminalText.isSafe(scalar) else { throw WireError(.unexpected(UInt64(scalar.value)), at: offset) }
+            offset += UTF8.width(scalar)
+        }
     }
 }

@@ -87,7 +87,7 @@ public enum MeshEvent: Hashable, Sendable {
     case disconnected(MeshPeer, count: Int, maximum: Int)
     /// A peer has told addresses that were new.
     case discovered(count: Int, via: MeshPeer, known: Int)
-    /// A peer has said something. It may hold anything but a line break: show it by `MeshText.escaped`.
+    /// A peer has said something. It may hold anything but a line break: show it by `TerminalText.escaped`.
     case message(from: MeshPeer, text: String)
     /// A peer was silent for too long and is no longer counted as one.
     case removedStale(MeshPeer)

@@ -53,12 +53,7 @@ extension StoreLimits {
         var result = ""
         var size = 0
         for scalar in text.unicodeScalars {
-            let isHarmless =
-                switch scalar.properties.generalCategory {
-                case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: false
-                default: true
-                }
-            let kept = isHarmless ? scalar : "\u{FFFD}"
+            let kept = TerminalText.isSafe(scalar) ? scalar : "\u{FFFD}"
             size += UTF8.width(kept)
             if size > most { break }
             result.unicodeScalars.append(kept)

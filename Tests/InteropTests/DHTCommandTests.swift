@@ -91,6 +91,20 @@ struct DHTCommandTests {
         #expect(try await dht(["put", "late", "--secret-key", file.path, "--salt", "news", "--seq", "1"]).code == 1)
     }
 
+    @Test("what a stranger has stored reaches a pipe as it is, and a terminal with nothing that it would act on")
+    func strangersBytes() async throws {
+        let put = try await dht(["put", "a\u{1B}[2J\u{9B}31mb\u{202E}c", "--json"])
+        let target = try #require(try object(put.lines.first)["target"] as? String)
+        let piped = try await dht(["get", target])
+        #expect(piped.lines == ["a\u{1B}[2J\u{9B}31mb\u{202E}c"])
+        let shown = try await dht(["get", target], onTerminal: true)
+        #expect(shown.code == 0)
+        #expect(shown.lines.contains { $0.hasSuffix("a\\u{1B}[2J\\u{9B}31mb\\u{202E}c") }, "\(shown.lines)")
+        let json = try await dht(["get", target, "--json"])
+        #expect(json.lines.first?.unicodeScalars.allSatisfy(TerminalText.isSafe) == true)
+        #expect(try object(json.lines.first)["value"] as? String == "a\u{1B}[2J\u{9B}31mb\u{202E}c")
+    }
+
     @Test("nodes shows libtorrent's, and on a terminal how far it has come")
     func nodes() async throws {
         let nodes = try await dht(["nodes", "--json"])

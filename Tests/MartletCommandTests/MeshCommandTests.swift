@@ -58,7 +58,7 @@ struct MeshCommandTests {
         let bob = try mesh("0", "localhost:\(object["port"] ?? 0)", "--name", "b\u{9B}31m\u{202E}ob")
         bob.write("hello \u{1B}[2J\n")
         let message = try await alice.line { $0.contains("\"event\":\"message\"") }
-        #expect(!message.unicodeScalars.contains(where: MeshText.isUnsafe))
+        #expect(message.unicodeScalars.allSatisfy(TerminalText.isSafe))
         let said = try #require(try JSONSerialization.jsonObject(with: Data(message.utf8)) as? [String: Any])
         #expect(said["text"] as? String == "hello \u{1B}[2J")
         #expect((said["peer"] as? [String: Any])?["name"] as? String == "b\u{9B}31m\u{202E}ob")

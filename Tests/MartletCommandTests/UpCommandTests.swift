@@ -99,6 +99,24 @@ struct UpCommandTests {
         }
     }
 
+    @Test("goes on when its terminal hangs up if it was begun by nohup")
+    func nohup() async throws {
+        try await inFolder { folder in
+            let command = "trap '' HUP; exec \(TestProgram.path(of: "martlet")) up --data-dir \(folder) "
+            let environment = ["MARTLET_DHT_ENABLED": "false", "XDG_CONFIG_HOME": "/nonexistent"]
+            let node = try TestProgram(
+                "/bin/sh", ["-c", command + Self.loopback.joined(separator: " ")], variables: environment)
+            _ = try await node.line { $0.contains(" is up as ") }
+            let status = try String(contentsOfFile: "/proc/\(node.processIdentifier)/status", encoding: .utf8)
+            let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") })
+            let ignored = try #require(line.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) })
+            #expect(ignored & 1 << (UInt64(SIGHUP) - 1) != 0)
+            node.signal(SIGHUP)
+            node.signal(SIGINT)
+            #expect(try await node.end() == 0)
+        }
+    }
+
     @Test("says the address by which others begin best, and quotes what a shell would not take for one word")
     func words() {
         let addresses = [

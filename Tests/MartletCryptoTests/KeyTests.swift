@@ -83,6 +83,32 @@ struct KeyTests {
         }
     }
 
+    @Test("a secp256k1 signature with the higher number is refused, so that none can be turned into another")
+    func highS() {
+        let key = KeyTests.keys[1]
+        let order = bytes(hex: "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
+        for index in 0..<40 {
+            let message = Bytes(utf8: "message \(index)")
+            let signature = key.sign(message)
+            let second = 4 + Int(signature[3])
+            let low = Array(signature.slice(second + 2..<second + 2 + Int(signature[second + 1])))
+            let padded = [UInt8](repeating: 0, count: max(0, 32 - low.count)) + low.suffix(32)
+            var borrow = 0
+            var high = [UInt8](repeating: 0, count: 32)
+            for place in stride(from: 31, through: 0, by: -1) {
+                let digit = Int(order[place]) - Int(padded[place]) - borrow
+                borrow = digit < 0 ? 1 : 0
+                high[place] = UInt8(truncatingIfNeeded: digit)
+            }
+            let number: [UInt8] = [0x02, 33, 0] + high
+            let first = Array(signature.slice(2..<second))
+            let forged = Bytes([0x30, UInt8(first.count + number.count)] + first + number)
+            #expect(key.publicKey.isValid(signature, for: message))
+            #expect(!key.publicKey.isValid(forged, for: message), "\(forged)")
+        }
+        #expect(errorQueueIsEmpty)
+    }
+
     @Test("a generator with the same seed makes the same keys")
     func reproducible() {
         var first = SeededGenerator(seed: 99)
@@ -250,6 +276,41 @@ struct HostileKeyTests {
             }
         }
         #expect(errorQueueIsEmpty)
+    }
+
+    @Test("Ed25519 points of small order are refused, in all fourteen encodings")
+    func smallOrder() throws {
+        let encodings = [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ]
+        for encoding in encodings.map(bytes(hex:)) {
+            for data in [encoding, encoding.flipping(bit: 255)] {
+                #expect(throws: KeyError.pointOfSmallOrder, "\(data)") {
+                    try PublicKey(type: .ed25519, data: data.span)
+                }
+                #expect(throws: KeyError.pointOfSmallOrder, "\(data)") {
+                    try PublicKey(protobuf: Bytes([0x08, 0x01, 0x12, 0x20] + Array(data)))
+                }
+            }
+        }
+    }
+
+    @Test("Ed25519 points whose y is written over the prime are refused, and those right below it are not")
+    func overPrime() throws {
+        for first in UInt8(0xEF)...0xFF {
+            let data = Bytes([first] + [UInt8](repeating: 0xFF, count: 30) + [0x7F])
+            #expect(throws: KeyError.pointNotOnCurve) { try PublicKey(type: .ed25519, data: data.span) }
+        }
+        for first in UInt8(0xE0)...0xEB {
+            let data = Bytes([first] + [UInt8](repeating: 0xFF, count: 30) + [0x7F])
+            #expect(try PublicKey(type: .ed25519, data: data.span).data == data)
+        }
     }
 
     @Test("secret numbers of zero or beyond the order are refused")

@@ -116,6 +116,8 @@ struct MultiaddrTests {
             "/ip4/127.0.0.1/ipfs", "/ip4/127.0.0.1/ipfs/tcp", "/ip4/127.0.0.1/p2p", "/ip4/127.0.0.1/p2p/tcp", "/unix",
             "/ip4/1.2.3.4/tcp/80/unix", "/", "", "ip4/1.2.3.4", "//ip4/1.2.3.4", "/ip4//1.2.3.4", "/IP4/1.2.3.4",
             "/p2p/QmxoHT6iViN5xAjoz1VZ553cL31U9F94ht3QvWR1FrEbZY", "/p2p-circuit/50", "/dns4//tcp/1", "/dns/a\u{0}b",
+            "/dns/a\u{9B}b", "/dns4/a\u{202E}b", "/dnsaddr/a\u{2066}b", "/unix/a\u{85}b",
+            "/ip6zone/\u{200F}/ip6/fe80::1",
             "/dns/" + String(repeating: "a", count: 254), "/unix/" + String(repeating: "a", count: 107),
             String(repeating: "/tls", count: 513), String(repeating: "/", count: 4097),
         ])

@@ -112,13 +112,6 @@ struct MeshLineTests {
     func noAddresses(text: String) {
         #expect(MeshAddress(text) == nil)
     }
-
-    @Test("what a terminal would act on is escaped, and nothing else")
-    func escaping() {
-        #expect(MeshText.escaped("grüße 👩‍🚀 \\ 日本") == "grüße 👩‍🚀 \\ 日本")
-        #expect(MeshText.escaped("\u{1B}[2Ja\tb\r\u{7F}") == "\\u{1B}[2Ja\\tb\\r\\u{7F}")
-        #expect(MeshText.escaped("\u{9B}31m\u{202E}abc\u{2028}") == "\\u{9B}31m\\u{202E}abc\\u{2028}")
-    }
 }
 
 @Suite("Line buffer")

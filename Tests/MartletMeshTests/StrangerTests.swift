@@ -154,7 +154,7 @@ struct StrangerTests {
             try await client.send("\u{1B}]0;title\u{7}")
             try await client.send(bytes: [0xFF, 0xFE, 0x0A])
         }
-        let heard = crowd.members[0].heard.map { MeshText.escaped($0) }
+        let heard = crowd.members[0].heard.map { TerminalText.escaped($0) }
         #expect(heard[0] == "\\u{1B}[31mCarol: the \\u{202E}first: \\u{1B}]0;title\\u{7}")
         #expect(heard[1].hasSuffix(": \u{FFFD}\u{FFFD}"))
     }

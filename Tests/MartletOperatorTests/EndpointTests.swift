@@ -258,6 +258,32 @@ struct ControlSocketTests {
         close(socket.descriptor)
     }
 
+    @Test("what stands at a socket's path and is none stays where it is")
+    func foreign() throws {
+        let folder = try TestFolder()
+        let path = folder.path + "/precious"
+        try "a letter".write(toFile: path, atomically: true, encoding: .utf8)
+        let link = folder.path + "/link"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+        for name in [path, link, folder.path] {
+            let error = #expect(throws: OperatorError.self) { try ListeningSocket.unix(name) }
+            #expect(error?.code == .file && error?.message.contains("is no socket") == true)
+        }
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == "a letter")
+    }
+
+    @Test("a socket at which another program listens is left to it")
+    func taken() throws {
+        let folder = try TestFolder()
+        let path = folder.path + "/control.sock"
+        let first = try ListeningSocket.unix(path)
+        defer { close(first) }
+        let error = #expect(throws: OperatorError.self) { try ListeningSocket.unix(path) }
+        #expect(error?.code == .alreadyRunning)
+        var status = stat()
+        #expect(stat(path, &status) == 0)
+    }
+
     @Test("a path that is too long for a socket is said to be")
     func long() throws {
         let folder = try TestFolder()

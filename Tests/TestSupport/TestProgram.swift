@@ -105,6 +105,9 @@ public final class TestProgram: Sendable {
         try? input.write(contentsOf: Data(text.utf8))
     }
 
+    /// Its number among the system's processes.
+    public var processIdentifier: Int32 { process.withLock { $0.processIdentifier } }
+
     /// Sends it a signal.
     public func signal(_ number: Int32) {
         process.withLock { if $0.isRunning { kill($0.processIdentifier, number) } }

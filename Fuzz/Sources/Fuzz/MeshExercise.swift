@@ -66,7 +66,7 @@ struct MeshExercise {
                 expect(
                     !text.contains("\n") && text.utf8.count <= 3 * LineBuffer.longestLine, "a message is one line")
                 expect(
-                    !MeshText.escaped(text).unicodeScalars.contains(where: MeshText.isUnsafe), "what is escaped is safe"
+                    TerminalText.escaped(text).unicodeScalars.allSatisfy(TerminalText.isSafe), "what is escaped is safe"
                 )
             default: break
             }

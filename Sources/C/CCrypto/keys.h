@@ -83,26 +83,41 @@ static inline int cc_ec_scalar(const EVP_PKEY *key, uint8_t *octets, size_t size
     return ok;
 }
 
+// Half the order of secp256k1, rounded down; NULL when there is no memory.
+static inline BIGNUM *cc_secp256k1_half_order(void) {
+    const uint8_t octets[32] = {
+        0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0x5d, 0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0};
+    return BN_bin2bn(octets, sizeof octets, NULL);
+}
+
+// Whether the second number of an ECDSA signature on secp256k1 is in the lower half. What is no signature is not.
+static inline int cc_secp256k1_is_low_s(const uint8_t *signature, size_t size) {
+    ECDSA_SIG *parsed = d2i_ECDSA_SIG(NULL, &signature, (long)size);
+    BIGNUM *half = cc_secp256k1_half_order();
+    int result = parsed != NULL && half != NULL && BN_cmp(ECDSA_SIG_get0_s(parsed), half) <= 0;
+    BN_free(half);
+    ECDSA_SIG_free(parsed);
+    return result;
+}
+
 // Rewrites an ECDSA signature on secp256k1 so that its second number is in the lower half. Returns the new size,
 // which is never larger, or 0.
 static inline int cc_secp256k1_low_s(uint8_t *signature, size_t size) {
-    const uint8_t order_octets[32] = {
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe,
-        0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41};
     const uint8_t *from = signature;
     uint8_t *to = signature;
     int result = 0;
     ECDSA_SIG *parsed = d2i_ECDSA_SIG(NULL, &from, (long)size);
-    BIGNUM *order = BN_bin2bn(order_octets, sizeof order_octets, NULL);
-    BIGNUM *half = BN_new();
+    BIGNUM *half = cc_secp256k1_half_order();
     BIGNUM *low = BN_new();
-    if (parsed != NULL && order != NULL && half != NULL && low != NULL && BN_rshift1(half, order)) {
+    if (parsed != NULL && half != NULL && low != NULL) {
         if (BN_cmp(ECDSA_SIG_get0_s(parsed), half) <= 0) {
             result = (int)size;
         } else {
+            // The order is twice the half and one.
             BIGNUM *first = BN_dup(ECDSA_SIG_get0_r(parsed));
-            if (first != NULL && BN_sub(low, order, ECDSA_SIG_get0_s(parsed))
-                && ECDSA_SIG_set0(parsed, first, low)) {
+            if (first != NULL && BN_lshift1(low, half) && BN_add_word(low, 1)
+                && BN_sub(low, low, ECDSA_SIG_get0_s(parsed)) && ECDSA_SIG_set0(parsed, first, low)) {
                 low = NULL;
                 result = i2d_ECDSA_SIG(parsed, &to);
             } else {
@@ -112,7 +127,6 @@ static inline int cc_secp256k1_low_s(uint8_t *signature, size_t size) {
     }
     BN_free(low);
     BN_free(half);
-    BN_free(order);
     ECDSA_SIG_free(parsed);
     return result < 0 ? 0 : result;
 }

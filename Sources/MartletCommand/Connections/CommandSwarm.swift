@@ -56,10 +56,15 @@ struct ResultPrinter: Sendable {
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             encoder.keyEncodingStrategy = .convertToSnakeCase
             guard let data = try? encoder.encode(value) else { return }
-            line = String(decoding: data, as: UTF8.self)
+            line = TerminalText.escaped(json: String(decoding: data, as: UTF8.self))
         }
         FileHandle.standardOutput.write(Data("\(line)\n".utf8))
     }
+}
+
+extension Data {
+    /// The same JSON with nothing in it that a terminal would act on.
+    var safeJSON: Data { Data(TerminalText.escaped(json: String(decoding: self, as: UTF8.self)).utf8) }
 }
 
 extension Swarm {

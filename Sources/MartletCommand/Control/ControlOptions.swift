@@ -1,3 +1,4 @@
+import Martlet
 import Foundation
 import MartletConfiguration
 import MartletOperator
@@ -75,7 +76,7 @@ struct ControlOptions: ParsableArguments {
             MartletCommand.complain("the node at \(place.socket) does not behave: \(words); is it of another version?")
             throw ExitCode.failure
         } catch ControlTrouble.refused(let failure) {
-            MartletCommand.complain(terminalText(failure.error.message))
+            MartletCommand.complain(TerminalText.escaped(failure.error.message))
             throw ExitCode.failure
         }
     }
@@ -84,7 +85,7 @@ struct ControlOptions: ParsableArguments {
     func show<Shape: Decodable>(
         _ answer: ControlClient.Answer, as shape: Shape.Type, _ text: (Shape) -> String
     ) throws {
-        if json { return FileHandle.standardOutput.write(answer.body) }
+        if json { return FileHandle.standardOutput.write(answer.body.safeJSON) }
         guard let value = try? answer.value(shape) else {
             MartletCommand.complain("the node's answer cannot be read; is it of another version?")
             throw ExitCode.failure
@@ -96,15 +97,4 @@ struct ControlOptions: ParsableArguments {
 extension ExitCode {
     /// No node runs where one was looked for.
     static let noNode = ExitCode(rawValue: 3)
-}
-
-/// `text`, which may come from strangers, without what could change a terminal or forge a line.
-func terminalText(_ text: String) -> String {
-    text.unicodeScalars.reduce(into: "") { shown, scalar in
-        switch scalar.value {
-        case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069:
-            shown += "\\u{" + String(scalar.value, radix: 16) + "}"
-        default: shown.unicodeScalars.append(scalar)
-        }
-    }
 }

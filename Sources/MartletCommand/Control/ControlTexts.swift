@@ -1,5 +1,6 @@
 import Foundation
 import MartletOperator
+import Martlet
 
 // What the node's answers look like for people.
 
@@ -9,17 +10,17 @@ extension ControlStatus {
         let transports = connections.byTransport.sorted { $0.key < $1.key }.map { ", \($0.value) by \($0.key)" }
             .joined()
         let facts: [(name: String, values: [String])] = [
-            ("node", [(name.isEmpty ? "" : terminalText(name) + ", ") + "\(version), a \(role)"]),
+            ("node", [(name.isEmpty ? "" : name + ", ") + "\(version), a \(role)"]),
             ("id", [id]),
             ("running", ["for \(spanText(uptimeSeconds)), as process \(process)"]),
-            ("reachable", [type + (nat == "unknown" ? "" : ", NAT \(nat)")] + typeReasons.map(terminalText)),
+            ("reachable", [type + (nat == "unknown" ? "" : ", NAT \(nat)")] + typeReasons),
             ("listening", listening.isEmpty ? ["nowhere"] : listening),
             ("seen at", observed),
             (
                 "topics",
                 topics.isEmpty
                     ? ["none"]
-                    : topics.map { "\(terminalText($0.name)): \($0.neighbours) connected, \($0.known) known" }
+                    : topics.map { "\($0.name): \($0.neighbours) connected, \($0.known) known" }
             ),
             (
                 "connections",
@@ -38,7 +39,7 @@ extension ControlStatus {
                 "database",
                 [
                     (store.path ?? "in memory alone") + ", \(known) peers on its topics, \(store.waiting) changes wait"
-                        + (store.trouble.map { "; trouble: " + terminalText($0) } ?? "")
+                        + (store.trouble.map { "; trouble: " + $0 } ?? "")
                 ]
             ),
             (
@@ -50,7 +51,7 @@ extension ControlStatus {
             ),
             ("control", [control]),
             ("HTTP", http.map { ["http://\($0)/"] } ?? ["off"]),
-            ("warning", warnings.map(terminalText)),
+            ("warning", warnings),
         ]
         return TextTable.facts(facts.filter { !$0.values.isEmpty })
     }
@@ -67,7 +68,7 @@ extension ControlPeers {
         ])
         for peer in peers {
             table.rows.append([
-                peer.id, peer.name.isEmpty ? "-" : terminalText(peer.name), peer.type, peer.link?.transport ?? "-",
+                peer.id, peer.name.isEmpty ? "-" : peer.name, peer.type, peer.link?.transport ?? "-",
                 peer.link.map { $0.isRelayed ? "relayed" : "direct" } ?? "-",
                 peer.link?.roundTripMilliseconds.map { "\($0.text(1)) ms" } ?? "-", peer.score.text(0),
                 // Of who is not connected it is shown when he was last heard of.
@@ -83,10 +84,10 @@ extension ControlPeerDetails {
     func text(now: Date) -> String {
         var facts: [(name: String, values: [String])] = [
             ("id", [peer.id]),
-            ("name", peer.name.isEmpty ? [] : [terminalText(peer.name)]),
-            ("program", peer.version.isEmpty ? [] : [terminalText(peer.version)]),
+            ("name", peer.name.isEmpty ? [] : [peer.name]),
+            ("program", peer.version.isEmpty ? [] : [peer.version]),
             ("reachable", [peer.type + (peer.nat == "unknown" ? "" : ", NAT \(peer.nat)")]),
-            ("topics", peer.topics.map(terminalText)),
+            ("topics", peer.topics),
             ("last seen", ["\(spanText(since: peer.lastSeen, now)) ago"]),
         ]
         if let link = peer.link {
@@ -106,7 +107,7 @@ extension ControlPeerDetails {
             (
                 "score",
                 ["\(peer.score.text(0)) of 100"]
-                    + reasons.map { "\($0.points > 0 ? "+" : "")\($0.points.text(1)) \(terminalText($0.reason))" }
+                    + reasons.map { "\($0.points > 0 ? "+" : "")\($0.points.text(1)) \($0.reason)" }
             ))
         if let metadata { facts += metadata.facts }
         facts += [
@@ -114,7 +115,7 @@ extension ControlPeerDetails {
             (
                 "evidence",
                 evidence.map {
-                    "\(terminalText($0.kind)) \(terminalText($0.value)), by \(terminalText($0.witness))"
+                    "\($0.kind) \($0.value), by \($0.witness)"
                         + ", \(spanText(since: $0.lastSaid, now)) ago"
                 }
             ),
@@ -129,12 +130,12 @@ extension ControlPeerDetails.Metadata {
         [
             ("says", ["number \(sequence), at \(time), up for \(spanText(Double(uptimeSeconds)))"]),
             ("listens", listenAddresses), ("seen at", observedAddresses), ("private", privateAddresses),
-            ("can", capabilities.map(terminalText)),
+            ("can", capabilities),
             (
                 "offers",
                 services.map { service in
-                    terminalText(service.name) + (service.port == 0 ? "" : " at port \(service.port)")
-                        + (service.description.isEmpty ? "" : ": " + terminalText(service.description))
+                    service.name + (service.port == 0 ? "" : " at port \(service.port)")
+                        + (service.description.isEmpty ? "" : ": " + service.description)
                 }
             ),
         ]
@@ -145,7 +146,7 @@ extension ControlPeerDetails.Address {
     fileprivate func text(now: Date) -> String {
         var text = "\(address) (\(source)): reached \(successes) times, not reached \(failures)"
         if let lastSuccess { text += ", last reached \(spanText(since: lastSuccess, now)) ago" }
-        if let lastError { text += "; \(terminalText(lastError))" }
+        if let lastError { text += "; \(lastError)" }
         return text
     }
 }
@@ -162,12 +163,13 @@ extension ControlEvent {
     /// A line: the time of day, what happened, and whatever belongs to it.
     var text: String {
         let words = [
-            peer, name.map { "\"\(terminalText($0))\"" }, topic.map { "on \(terminalText($0))" }, transport, direction,
+            peer, name.map { "\"\($0)\"" }, topic.map { "on \($0)" }, transport, direction,
             address, sequence.map { "number \($0)" }, count.map { event == "message" ? "\($0) bytes" : "\($0)" },
-            detail.map(terminalText),
+            detail,
         ]
         let clock = time.split(separator: "T").last?.prefix(8) ?? ""
-        return ([String(clock), event.replacing("_", with: " ")] + words.compactMap(\.self)).joined(separator: " ")
+        let all = [String(clock), event.replacing("_", with: " ")] + words.compactMap(\.self)
+        return TerminalText.escaped(all.joined(separator: " "))
     }
 }
 

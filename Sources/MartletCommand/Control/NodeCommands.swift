@@ -125,7 +125,7 @@ struct EventsCommand: ParsableCommand {
                 guard let event = try? decoder.decode(ControlEvent.self, from: line) else { return true }
                 // Only there so that both sides notice when the other has gone.
                 if event.event == "heartbeat" { return true }
-                FileHandle.standardOutput.write((json ? line : Data(event.text.utf8)) + Data("\n".utf8))
+                FileHandle.standardOutput.write((json ? line.safeJSON : Data(event.text.utf8)) + Data("\n".utf8))
                 return follow
             }
         }

@@ -1,4 +1,8 @@
+import Martlet
+
 /// A table for people: columns as wide as they have to be, those of numbers to the right. A machine.
+///
+/// Whatever stands in a cell is shown by `TerminalText`, since most of it comes from strangers.
 struct TextTable {
     /// A column.
     struct Column {
@@ -11,10 +15,11 @@ struct TextTable {
 
     /// The table's lines, of which the first has the titles. No line ends with blanks.
     var text: String {
+        let shown = rows.map { $0.map { TerminalText.escaped($0) } }
         let widths = columns.indices.map { index in
-            (rows.map { $0[index].count } + [columns[index].title.count]).max() ?? 0
+            (shown.map { $0[index].count } + [columns[index].title.count]).max() ?? 0
         }
-        let lines = [columns.map(\.title)] + rows
+        let lines = [columns.map(\.title)] + shown
         return lines.map { line in
             let cells = zip(zip(line, widths), columns).map { cell, column in
                 let blanks = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
@@ -31,7 +36,7 @@ struct TextTable {
         return facts.flatMap { fact in
             fact.values.enumerated().map { index, value in
                 let name = index == 0 ? fact.name : ""
-                return "\(name)\(String(repeating: " ", count: width - name.count))  \(value)"
+                return "\(name)\(String(repeating: " ", count: width - name.count))  \(TerminalText.escaped(value))"
             }
         }.joined(separator: "\n")
     }

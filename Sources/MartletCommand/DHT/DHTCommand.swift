@@ -127,6 +127,10 @@ struct DHTGet: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             "get", abstract: "get a value that is stored in the DHT (BEP 44)",
+            discussion: """
+                On a terminal it is shown as text, with escapes for whatever a terminal would act on. A pipe or a file \
+                gets its bytes, and nothing behind them.
+                """,
             examples: [
                 "martlet dht get e5f96f6f38320f0f33959cb4d3d656452117aadb",
                 "martlet dht get 77ff84905a91936367c01360803104f92432fcd904a43511876df5cdf3e7e548 --salt foobar",
@@ -164,14 +168,21 @@ struct DHTGet: ParsableCommand {
             let search = session.dht.item(target, salt: salt)
             try await session.follow(search) { try await search.end() }
             guard let item = search.item else { return .failure }
-            let value = text(of: item.value)
-            session.show(Value(target: "\(target)", value: value, seq: item.author?.sequence), value)
+            session.show(
+                Value(target: "\(target)", value: text(of: item.value), seq: item.author?.sequence),
+                raw: content(of: item.value))
             return .success
         }
     }
 }
 
-/// A value as it is shown: text as it is, all else in bencode, and what is no text in base16.
+/// The bytes of a value: those of a string without its length, all else in bencode.
+func content(of value: Bytes) -> Bytes {
+    if case .string(let bytes)? = try? Bencode(value) { return bytes }
+    return value
+}
+
+/// A value as JSON has it: text as it is, all else in bencode, and what is no text in base16.
 func text(of value: Bytes) -> String {
     if case .string(let bytes)? = try? Bencode(value), let text = bytes.utf8 { return text }
     return value.utf8 ?? base16(value)

@@ -145,6 +145,14 @@ final class DHTSession {
         results.show(value, line())
     }
 
+    /// Prints what was asked for, which a stranger wrote: an object of JSON; on a terminal, the text with escapes for
+    /// what a terminal would act on; into a pipe or a file, the bytes as they are.
+    func show(_ value: some Encodable, raw: Bytes) {
+        let text = raw.utf8
+        if !results.isJSON, isatty(1) == 0 { return FileHandle.standardOutput.write(Data(raw)) }
+        show(value, text.map { TerminalText.escaped($0) } ?? base16(raw))
+    }
+
     /// Says something beside what was asked for.
     func note(_ line: String) {
         showProgress("")

@@ -40,7 +40,7 @@ struct MeshCommand: ParsableCommand {
             throw UsageError("--name is one line of at most 200 bytes")
         }
         for text in bootstrap where MeshAddress(text) == nil {
-            throw UsageError(MeshText.escaped(MeshFailure.noAddress(text).description))
+            throw UsageError(TerminalText.escaped(MeshFailure.noAddress(text).description))
         }
     }
 

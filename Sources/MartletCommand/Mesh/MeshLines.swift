@@ -1,3 +1,4 @@
+import Martlet
 import Foundation
 import MartletMesh
 
@@ -11,8 +12,8 @@ struct MeshLines {
     /// The line for `event`, without its time; `nil` where it is not to be shown.
     func line(for event: MeshEvent) -> String? {
         switch event {
-        case .started(_, let name, let port): "[SYSTEM] Node \(MeshText.escaped(name)) listening on port \(port)"
-        case .failed(let what): "[ERROR] \(MeshText.escaped(what))"
+        case .started(_, let name, let port): "[SYSTEM] Node \(TerminalText.escaped(name)) listening on port \(port)"
+        case .failed(let what): "[ERROR] \(TerminalText.escaped(what))"
         case .bootstrapSucceeded(let address): "[DISCOVERY] Bootstrap via \(address) succeeded"
         case .bootstrapFailed(let address, let failure):
             "[DISCOVERY] Bootstrap via \(address) failed: \(shown(failure)); trying again"
@@ -24,7 +25,7 @@ struct MeshLines {
             "[NETWORK] Peer \(name(peer)) disconnected (\(count)/\(maximum) peers)"
         case .discovered(let count, let peer, let known):
             "[DISCOVERY] Found \(count) peers via \(name(peer)) (total known: \(known))"
-        case .message(let peer, let text): "[\(name(peer))] \(MeshText.escaped(text))"
+        case .message(let peer, let text): "[\(name(peer))] \(TerminalText.escaped(text))"
         case .removedStale(let peer): "[MAINTENANCE] Removed stale peer \(name(peer)) (timeout)"
         case .connectionFailed(let address, let failure):
             "[NETWORK] Connection to \(address) failed: \(shown(failure))"
@@ -38,13 +39,13 @@ struct MeshLines {
 
     /// A peer's name, which is its own choice.
     func name(_ peer: MeshPeer) -> String {
-        let name = MeshText.escaped(peer.name)
-        return Self.labels.contains(name.uppercased()) ? "\(name) (\(MeshText.escaped(peer.id)))" : name
+        let name = TerminalText.escaped(peer.name)
+        return Self.labels.contains(name.uppercased()) ? "\(name) (\(TerminalText.escaped(peer.id)))" : name
     }
 
     private func key(_ peer: MeshPeer) -> String { peer.fingerprint.map { " with key \($0)" } ?? "" }
 
-    private func shown(_ failure: MeshFailure) -> String { MeshText.escaped(failure.description) }
+    private func shown(_ failure: MeshFailure) -> String { TerminalText.escaped(failure.description) }
 
     private func text(_ line: MeshLine) -> String {
         guard case .peers(let addresses) = line, !addresses.isEmpty else { return line.text }
@@ -130,17 +131,6 @@ struct MeshRecord: Encodable {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(self) else { return "{}" }
-        var line = ""
-        for scalar in String(decoding: data, as: UTF8.self).unicodeScalars {
-            if MeshText.isUnsafe(scalar) {
-                for unit in String(scalar).utf16 {
-                    let digits = String(unit, radix: 16)
-                    line += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-                }
-            } else {
-                line.unicodeScalars.append(scalar)
-            }
-        }
-        return line
+        return TerminalText.escaped(json: String(decoding: data, as: UTF8.self))
     }
 }

@@ -1,3 +1,4 @@
+import Martlet
 import Foundation
 import MartletMesh
 import MartletRuntime
@@ -81,7 +82,7 @@ struct MeshSession {
             for peer in peers {
                 let direction = peer.isInbound ? "has connected" : "was dialled"
                 let key = peer.fingerprint.map { ", key \($0)" } ?? ""
-                tell("  \(lines.name(peer)) at \(peer.address), \(MeshText.escaped(peer.id)), \(direction)\(key)")
+                tell("  \(lines.name(peer)) at \(peer.address), \(TerminalText.escaped(peer.id)), \(direction)\(key)")
             }
         case "/connect":
             guard words.count == 2, let address = MeshAddress(String(words[1])) else {
@@ -93,14 +94,14 @@ struct MeshSession {
                 do throws(MeshFailure) {
                     try await node.connect(to: address)
                 } catch {
-                    tell("Connecting to \(address) failed: \(MeshText.escaped(error.description))", "ERROR")
+                    tell("Connecting to \(address) failed: \(TerminalText.escaped(error.description))", "ERROR")
                 }
             }
         default:
             do throws(MeshLine.Unsayable) {
                 if try await node.broadcast(line) == 0 { tell("Nobody is connected, so nobody has heard that") }
             } catch {
-                tell("Not sent: \(MeshText.escaped(error.description))", "ERROR")
+                tell("Not sent: \(TerminalText.escaped(error.description))", "ERROR")
             }
         }
         return true

@@ -4,8 +4,7 @@ import Synchronization
 /// Where the handler of signals writes, which may touch nothing else; -1 where nobody listens.
 private let listener = Atomic<Int32>(-1)
 
-/// The wish of a person or of the system that the command end: Ctrl-C, SIGTERM or SIGHUP. Who wishes it a second time
-/// means at once.
+/// The wish of a person or of the system that the command end: Ctrl-C, SIGTERM or SIGHUP. A second wish means at once.
 enum StopSignals {
     private static let signals = [SIGINT, SIGTERM, SIGHUP]
 
@@ -18,6 +17,10 @@ enum StopSignals {
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         listener.store(ends[1], ordering: .relaxed)
         for number in signals {
+            // What the program's starter had it ignore stays ignored: `nohup` does so with SIGHUP, and a shell without
+            // job control with SIGINT for what it runs in the background.
+            var before = sigaction()
+            if sigaction(number, nil, &before) == 0, isIgnored(before) { continue }
             signal(number) { _ in
                 var byte: UInt8 = 1
                 write(listener.load(ordering: .relaxed), &byte, 1)
@@ -42,5 +45,10 @@ enum StopSignals {
             }
         }
         return stream
+    }
+
+    private static func isIgnored(_ action: sigaction) -> Bool {
+        // SIG_IGN is the address 1, which is no function that could be compared.
+        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
     }
 }

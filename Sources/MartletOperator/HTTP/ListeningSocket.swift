@@ -35,7 +35,8 @@ enum ListeningSocket {
     /// How many clients wait to be taken.
     private static let backlog: Int32 = 1024
 
-    /// A socket in the file `path`, for this user alone. What stood there is removed.
+    /// A socket in the file `path`, for this user alone. A socket that nobody listens at any more, as a node leaves it
+    /// that was killed, makes way; whatever else stands there stays, and the call throws.
     static func unix(_ path: String) throws(OperatorError) -> Int32 {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -47,7 +48,12 @@ enum ListeningSocket {
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         let descriptor = socket(AF_UNIX, open(SOCK_STREAM), 0)
         guard descriptor >= 0 else { throw OperatorError(.file, "there is no socket: \(wordsOfErrno())") }
-        unlink(path)
+        do throws(OperatorError) {
+            try makeWay(path, address)
+        } catch {
+            close(descriptor)
+            throw error
+        }
         // The mode is given to the socket before it has a name, so that nobody comes in between.
         let isBound =
             fchmod(descriptor, 0o600) == 0
@@ -62,6 +68,35 @@ enum ListeningSocket {
             throw OperatorError(.file, "the socket \(path) cannot be made: \(reason)")
         }
         return descriptor
+    }
+
+    /// Removes the socket at `path` that nobody listens at. Throws if there is anything else.
+    private static func makeWay(_ path: String, _ address: sockaddr_un) throws(OperatorError) {
+        var found = stat()
+        guard lstat(path, &found) == 0 else {
+            if errno == ENOENT { return }
+            throw OperatorError(.file, "the socket \(path) cannot be made: \(wordsOfErrno())")
+        }
+        guard found.st_mode & S_IFMT == S_IFSOCK else {
+            throw OperatorError(
+                .file, "there is a file at \(path) that is no socket, and it stays; remove it or choose another path")
+        }
+        let probe = socket(AF_UNIX, open(SOCK_STREAM), 0)
+        guard probe >= 0 else { throw OperatorError(.file, "there is no socket: \(wordsOfErrno())") }
+        defer { close(probe) }
+        let isAnswered = withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
+            }
+        }
+        // Only this error says that nobody listens; a full queue, for one, is somebody's.
+        guard !isAnswered, errno == ECONNREFUSED else {
+            throw OperatorError(
+                .alreadyRunning, "another program listens at the socket \(path); stop it or choose another path")
+        }
+        guard unlink(path) == 0 else {
+            throw OperatorError(.file, "the old socket \(path) cannot be removed: \(wordsOfErrno())")
+        }
     }
 
     /// A socket at `address`, and where it came to be.

@@ -2,8 +2,8 @@ internal import MartletWire
 
 /// How a line of log reads for a person: time, level, subsystem, message, and the fields as `key=value`.
 ///
-/// What comes from strangers can't forge a line or reach the terminal: control characters, characters that turn the
-/// writing direction and line separators are written as escapes, and texts over `LogText.longest` bytes are cut.
+/// What comes from strangers can't forge a line or reach the terminal: what `TerminalText` does not let through is
+/// written as escapes, and texts over `LogText.longest` bytes are cut.
 enum LogText {
     /// The longest message, name or value in bytes, before escaping.
     static let longest = 4096
@@ -97,7 +97,9 @@ extension Writer {
     fileprivate mutating func value(_ text: String) {
         let isPlain =
             !text.isEmpty
-            && text.unicodeScalars.allSatisfy { $0 != " " && $0 != "=" && $0 != "\"" && $0 != "\\" && !$0.isUnsafe }
+            && text.unicodeScalars.allSatisfy {
+                $0 != " " && $0 != "=" && $0 != "\"" && $0 != "\\" && TerminalText.isSafe($0)
+            }
         if isPlain { return escaped(text, in: .text) }
         byte(UInt8(ascii: "\""))
         escaped(text, in: .quotedText)
@@ -118,13 +120,7 @@ extension Writer {
             case "\n": utf8("\\n")
             case "\r": utf8("\\r")
             case "\t": utf8("\\t")
-            case _ where scalar.isUnsafe:
-                // All of them lie in the first plane.
-                utf8("\\u")
-                for shift: UInt32 in [12, 8, 4, 0] {
-                    let digit = UInt8(truncatingIfNeeded: scalar.value >> shift & 15)
-                    byte(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
-                }
+            case _ where !TerminalText.isSafe(scalar): utf8(TerminalText.hexadecimal(scalar))
             default:
                 utf8(scalar)
             }
@@ -135,16 +131,5 @@ extension Writer {
     private mutating func utf8(_ scalar: Unicode.Scalar) {
         if scalar.isASCII { return byte(UInt8(truncatingIfNeeded: scalar.value)) }
         for unit in UTF8.encode(scalar).unsafelyUnwrapped { byte(unit) }
-    }
-}
-
-extension Unicode.Scalar {
-    /// Whether it can change how the text around it is shown: a control, a mark of direction, or a line separator.
-    fileprivate var isUnsafe: Bool {
-        switch value {
-        case 0..<0x20, 0x7F..<0xA0: true
-        case 0x061C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true
-        default: false
-        }
     }
 }
