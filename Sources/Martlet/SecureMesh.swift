@@ -116,7 +116,7 @@ private final class SecureLines: ByteStream {
         super.init(loop: below.loop)
         lines.onReadable = { [weak self] in self?.onReadable?() }
         lines.onWritable = { [weak self] in self?.onWritable?() }
-        stream.whenEnded { connection.close() }
+        connection.whenEnded(stream) { connection.close() }
         // The timer lives as long as the connection, whoever lets go of this.
         connection.onClosed = { [timer] _ in timer.cancel() }
     }

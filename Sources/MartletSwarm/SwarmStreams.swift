@@ -48,7 +48,7 @@ extension Swarm {
         member.inboundStreams += 1
         begun(stream, on: member, of: entry) { member.inboundStreams -= 1 }
         if let name = stream.answerProposalAtOnce(accepts: { protocols[$0] != nil }) {
-            return handOver(stream, name, entry)
+            return handOver(stream, name, on: member, of: entry)
         }
         let ticket = negotiations.begin(stream)
         loop.spawn { [weak self] in
@@ -67,7 +67,7 @@ extension Swarm {
         _ stream: Stream, on member: SwarmConnection, of entry: PeerEntry, ended: @escaping () -> Void = {}
     ) {
         member.streams += 1
-        stream.whenEnded { [weak self, weak entry] in
+        member.connection.whenEnded(stream) { [weak self, weak entry] in
             ended()
             member.streams -= 1
             guard member.streams == 0, let self else { return }
@@ -93,11 +93,11 @@ extension Swarm {
             }
             return wasted(member, of: entry)
         }
-        handOver(stream, name, entry)
+        handOver(stream, name, on: member, of: entry)
     }
 
     /// Gives a stream whose protocol is agreed on to its handler.
-    private func handOver(_ stream: Stream, _ name: String, _ entry: PeerEntry) {
+    private func handOver(_ stream: Stream, _ name: String, on member: SwarmConnection, of entry: PeerEntry) {
         // The table may have changed since the name was agreed on.
         guard let handler = protocols[name] else { return stream.reset() }
         let open = entry.inbound[name, default: 0]
@@ -106,7 +106,7 @@ extension Swarm {
             return count(.streamsPerProtocol, entry.peer)
         }
         entry.inbound[name] = open + 1
-        stream.whenEnded { [weak entry] in
+        member.connection.whenEnded(stream) { [weak entry] in
             guard let entry, let open = entry.inbound[name] else { return }
             entry.inbound[name] = open > 1 ? open - 1 : nil
         }

@@ -40,6 +40,9 @@ open class Connection {
     /// Why it is over, once it is.
     public private(set) var closeReason: ConnectionError?
     private var waiters: [Signal] = []
+    /// What users wait to hear until the muxer is in order.
+    private var news: FIFO<() -> Void> = FIFO()
+    private var isTellingPlanned = false
     private var refusedStreams: UInt64 = 0
 
     /// A connection that is ready for streams.
@@ -85,6 +88,14 @@ open class Connection {
         }
     }
 
+    /// Calls `body` on the loop when the muxer has nothing more to do with `stream`, which is one of this connection's: both
+    /// directions have ended, or it was broken off. At once if that is so already.
+    public func whenEnded(_ stream: Stream, _ body: @escaping () -> Void) {
+        loop.preconditionCurrent()
+        precondition(stream.link.connection.map { $0 === self } ?? true, "a stream of another connection")
+        stream.link.whenDetached(body)
+    }
+
     /// Closes it and tells the other side so with `code`. What streams have queued is sent first where the muxer can.
     open func close(code: UInt64 = 0) {
         preconditionFailure("abstract")
@@ -124,6 +135,26 @@ open class Connection {
 
     // MARK: For muxers
 
+    /// Calls `body`, a user's, by the next `tellUsers`, which comes behind what runs now at the latest.
+    ///
+    /// A user may do anything, close the connection included, and a muxer that is in the middle of a frame could not bear
+    /// that.
+    func tellLater(_ body: @escaping () -> Void) {
+        news.append(body)
+        guard !isTellingPlanned else { return }
+        isTellingPlanned = true
+        loop.afterThis { [self] in
+            isTellingPlanned = false
+            tellUsers()
+        }
+    }
+
+    /// Tells users what has come about. A muxer calls it when it is in order, and wants what users do about it to be
+    /// done before it goes on; nobody has to.
+    public func tellUsers() {
+        while let body = news.popFirst() { body() }
+    }
+
     /// Hands out the stream of `link`, which the other side opened.
     public func accepted(_ link: StreamLink) {
         let stream = Stream(link)
@@ -149,6 +180,7 @@ open class Connection {
     public func ended(_ reason: ConnectionError) {
         guard closeReason == nil else { return }
         closeReason = reason
+        tellUsers()
         streamsBecameAvailable()
         onStream = nil
         onRefusedStreams = nil

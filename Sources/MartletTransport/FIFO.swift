@@ -13,6 +13,12 @@ struct FIFO<Element> {
         elements.append(element)
     }
 
+    /// Takes out all for which `isGone` holds. The others keep their order.
+    mutating func removeAll(where isGone: (Element) -> Bool) {
+        elements = elements[head...].filter { $0.map { !isGone($0) } ?? false }
+        head = 0
+    }
+
     mutating func popFirst() -> Element? {
         guard head < elements.count else { return nil }
         let element = elements[head].take()

@@ -16,6 +16,8 @@ public final class Stream: Sendable {
     public let remotePeer: PeerID
     /// What kind of connection carries it.
     public let nature: ConnectionNature
+    /// The `binding` of the connection that carries it.
+    public let binding: Bytes
     let link: StreamLink
 
     /// The user's end of `link`, of which there is one.
@@ -24,6 +26,7 @@ public final class Stream: Sendable {
         self.link = link
         remotePeer = connection.remotePeer
         nature = connection.nature
+        binding = connection.binding
     }
 
     deinit {
@@ -35,12 +38,6 @@ public final class Stream: Sendable {
 
     /// Whether this side opened it.
     public var isOutbound: Bool { link.isOutbound }
-
-    /// The `binding` of the connection that carries it, empty when that is over. On the loop of the connection alone.
-    public var binding: Bytes {
-        link.loop.preconditionCurrent()
-        return link.connection?.binding ?? Bytes()
-    }
 
     // MARK: Reading
 
@@ -129,17 +126,11 @@ public final class Stream: Sendable {
 
     /// Makes reads that wait throw `timedOut` from `timeout` after now on; `nil` lets them wait for ever.
     public func setReadDeadline(after timeout: Duration?) {
-        link.setDeadlines { state in
-            state.readTimeout = timeout
-            state.readIsLate = false
-        }
+        link.setReadDeadline(after: timeout)
     }
 
     /// Makes writes that wait throw `timedOut` from `timeout` after now on; `nil` lets them wait for ever.
     public func setWriteDeadline(after timeout: Duration?) {
-        link.setDeadlines { state in
-            state.writeTimeout = timeout
-            state.writeIsLate = false
-        }
+        link.setWriteDeadline(after: timeout)
     }
 }

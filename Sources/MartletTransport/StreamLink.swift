@@ -17,8 +17,8 @@ public final class StreamLink: @unchecked Sendable {
     public let id: UInt64
     /// Whether this side opened it.
     public let isOutbound: Bool
-    /// Called on the loop when something can be read, or the end or a failure has come: for a user who lives on the
-    /// loop, too, and reads by `Stream.readNow`.
+    /// Called on the loop when something can be read, or the end or a failure has come, while the muxer is in the middle
+    /// of its input: it takes note, and does nothing else.
     var onReadable: (() -> Void)?
     /// Called on the loop when more can be written after `Stream.writeNow` said `false`.
     var onWritable: (() -> Void)?
@@ -146,7 +146,8 @@ public final class StreamLink: @unchecked Sendable {
             return state.writer.take()
         }
         writer?.resume()
-        onWritable?()
+        // Later, since the muxer may be in the middle of something.
+        if let onWritable { loop.afterThis(onWritable) }
     }
 
     // MARK: To the other side
@@ -208,13 +209,13 @@ public final class StreamLink: @unchecked Sendable {
     }
 
     /// The muxer has nothing more to do with the stream. It hears nothing from it any more; what was delivered can
-    /// still be read.
+    /// still be read. Users hear of it when the muxer is in order again.
     public func detach() {
+        if let detached = detached.take() { connection?.tellLater(detached) }
         connection = nil
         attachment = nil
         readTimer = nil
         writeTimer = nil
-        detached.take()?()
     }
 
     /// Calls `body`, behind those that were given before, once the muxer has let go of the stream.
@@ -237,26 +238,25 @@ public final class StreamLink: @unchecked Sendable {
         var wishes: StreamState.Wishes = []
         var credit = 0
         var codes: (reset: UInt64, stop: UInt64) = (0, 0)
-        var timeouts: (read: Duration?, write: Duration?)
-        state.withLock { state in
+        let deadlines = state.withLock { state in
             state.isWakePlanned = false
             wishes = state.wishes
             state.wishes = []
             credit = state.freed
             state.freed = 0
             codes = (state.resetCode, state.stopCode)
-            timeouts = (state.readTimeout, state.writeTimeout)
+            return (read: state.readDeadline, write: state.writeDeadline)
         }
         guard let connection else { return }
         if wishes.contains(.reset) { return connection.streamReset(self, code: codes.reset) }
-        if wishes.contains(.deadlines) {
-            readTimer = timer(after: timeouts.read, label: "read deadline") { state in
-                state.readIsLate = true
-                return state.reader.take()
+        if wishes.contains(.readDeadline) {
+            readTimer = timer(for: deadlines.read, label: "read deadline") { state in
+                state.readDeadline.pass(deadlines.read) ? state.reader.take() : nil
             }
-            writeTimer = timer(after: timeouts.write, label: "write deadline") { state in
-                state.writeIsLate = true
-                return state.writer.take()
+        }
+        if wishes.contains(.writeDeadline) {
+            writeTimer = timer(for: deadlines.write, label: "write deadline") { state in
+                state.writeDeadline.pass(deadlines.write) ? state.writer.take() : nil
             }
         }
         if credit > 0 { connection.streamFreed(self, credit: credit) }
@@ -265,10 +265,10 @@ public final class StreamLink: @unchecked Sendable {
     }
 
     private func timer(
-        after timeout: Duration?, label: StaticString,
+        for deadline: StreamState.Deadline, label: StaticString,
         expire: @escaping @Sendable (inout StreamState) -> StreamState.Waiter?
     ) -> LoopTimer? {
-        guard let timeout else { return nil }
+        guard let timeout = deadline.timeout else { return nil }
         let timer = LoopTimer(on: loop, label: label) { [weak self] in
             self?.state.withLock { expire(&$0) }?.resume()
         }

@@ -61,12 +61,6 @@ extension Stream {
         return name
     }
 
-    /// Calls `body` on the loop when the muxer has nothing more to do with the stream: both directions have ended, or it
-    /// was broken off. At once, where that is so already. To be called on the loop.
-    public func whenEnded(_ body: @escaping () -> Void) {
-        link.whenDetached(body)
-    }
-
     private static func proposal(_ names: [String]) -> (first: Bytes, MultistreamDialer) {
         let dialer = MultistreamDialer(proposing: names)
         var first = Writer(capacity: 64)

@@ -17,7 +17,32 @@ struct StreamState: ~Copyable {
         static let output = Wishes(rawValue: 1)
         static let reset = Wishes(rawValue: 2)
         static let stop = Wishes(rawValue: 4)
-        static let deadlines = Wishes(rawValue: 8)
+        static let readDeadline = Wishes(rawValue: 8)
+        static let writeDeadline = Wishes(rawValue: 16)
+    }
+
+    /// Until when a direction waits.
+    struct Deadline {
+        /// From when it was set on; `nil` for ever.
+        private(set) var timeout: Duration?
+        /// Whether it has passed.
+        private(set) var isPast = false
+        /// Tells it from those that were set before, whose timers may still fire.
+        private var number: UInt32 = 0
+
+        /// Takes the place of what was set before.
+        mutating func set(after timeout: Duration?) {
+            self.timeout = timeout
+            isPast = false
+            number &+= 1
+        }
+
+        /// The timer of `deadline` has fired. Returns whether that is still this one.
+        mutating func pass(_ deadline: Deadline) -> Bool {
+            guard number == deadline.number else { return false }
+            isPast = true
+            return true
+        }
     }
 
     /// How a protocol is still to be agreed on before the first byte is read.
@@ -46,7 +71,7 @@ struct StreamState: ~Copyable {
     /// How many it will wait for once the protocol is agreed on.
     var neededAfterConsent = 1
     var readIsCancelled = false
-    var readIsLate = false
+    var readDeadline = Deadline()
     var negotiation = Negotiation.done
     /// What the other side says where it speaks the proposed protocol: the proposal, byte for byte.
     var consent = Bytes()
@@ -63,14 +88,12 @@ struct StreamState: ~Copyable {
     /// Whether a writer has had to wait since the queue was last empty.
     var writerIsHeldUp = false
     var writeIsCancelled = false
-    var writeIsLate = false
+    var writeDeadline = Deadline()
 
     // Messages to the loop.
     var wishes: Wishes = []
     var resetCode: UInt64 = 0
     var stopCode: UInt64 = 0
-    var readTimeout: Duration?
-    var writeTimeout: Duration?
     var isWakePlanned = false
 
     /// Whether the node's memory is used up.

@@ -61,7 +61,7 @@ extension StreamLink {
                 let isWaiting = state.withLock { state in
                     guard state.reader == nil else { return false }
                     guard state.incoming.count < count, case .open = state.input else { return false }
-                    guard !state.readIsLate, !state.readIsCancelled else { return false }
+                    guard !state.readDeadline.isPast, !state.readIsCancelled else { return false }
                     state.reader = waiter
                     state.needed = count
                     // The other side may not be able to send the rest before it gets credit for the beginning.
@@ -81,7 +81,7 @@ extension StreamLink {
             let isCancelled = state.readIsCancelled
             state.readIsCancelled = false
             if isCancelled { throw .cancelled }
-            if state.readIsLate { throw .timedOut }
+            if state.readDeadline.isPast { throw .timedOut }
         }
     }
 
@@ -113,7 +113,7 @@ extension StreamLink {
                 let isWaiting = state.withLock { state in
                     let mark = state.isShortOfMemory ? Self.unreadWhenExhausted : state.lowWaterMark
                     guard state.writer == nil, state.outgoing.count > mark else { return false }
-                    guard !state.writeIsLate, !state.writeIsCancelled else { return false }
+                    guard !state.writeDeadline.isPast, !state.writeIsCancelled else { return false }
                     state.writer = waiter
                     return true
                 }
@@ -130,7 +130,7 @@ extension StreamLink {
             state.writeIsCancelled = false
             if case .failed(let error) = state.output { throw error }
             if isCancelled { throw .cancelled }
-            if state.writeIsLate, state.outgoing.count > state.lowWaterMark { throw .timedOut }
+            if state.writeDeadline.isPast, state.outgoing.count > state.lowWaterMark { throw .timedOut }
         }
     }
 
@@ -183,10 +183,20 @@ extension StreamLink {
         if isClosing { closeInput(code: 0) } else { reset(code: 0) }
     }
 
-    func setDeadlines(_ change: (inout StreamState) -> Void) {
+    /// Sets one of the two deadlines, which leaves the other as it is.
+    func setReadDeadline(after timeout: Duration?) {
         let wakes = state.withLock { state in
-            change(&state)
-            return state.wake(for: .deadlines)
+            state.readDeadline.set(after: timeout)
+            return state.wake(for: .readDeadline)
+        }
+        if wakes { wake() }
+    }
+
+    /// The same for writing.
+    func setWriteDeadline(after timeout: Duration?) {
+        let wakes = state.withLock { state in
+            state.writeDeadline.set(after: timeout)
+            return state.wake(for: .writeDeadline)
         }
         if wakes { wake() }
     }

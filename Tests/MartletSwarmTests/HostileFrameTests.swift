@@ -109,9 +109,33 @@ struct HostileFrameTests {
         #expect(server.metrics.value("martlet_swarm_violations", counted.rawValue) == 1, "\(what)")
         #expect(server.metrics.value("martlet_swarm_connections_ended", "violation") == 1, "\(what)")
         if counted != .yamuxAnswers {
-            #expect(attacker?.farewells == 1, "\(what): it is told that it is over")
+            #expect(attacker?.farewells == 0, "\(what): it is owed nothing, not even a farewell")
             #expect(attacker?.isClosed == true, "\(what)")
         }
+    }
+
+    @Test("one who breaks the rules and takes nothing is reset at once, with all that is queued for it")
+    func resetAtOnce() throws {
+        var stream: ByteStream?
+        var took: Duration?
+        let server = try attacked(for: .seconds(25), { $0.servesPerf = true }) { environment in
+            let attacker = try await HandDrivenPeer(environment)
+            stream = attacker.stream
+            try await attacker.shakeHands(as: 2)
+            var wanted = Writer()
+            wanted.integer(UInt64(1) << 40)
+            try await attacker.open(1, "/perf/1.0.0", wanted.finish(), window: 1 << 30)
+            try await attacker.send([(YamuxHeader(.data, .fin, stream: 1), Bytes())])
+            try await environment.loop.sleep(for: .seconds(5))
+            let begin = environment.loop.now
+            try await attacker.send([(YamuxHeader(.data, stream: 77, length: 3), Bytes([1, 2, 3]))])
+            while stream?.failure == nil { try await environment.loop.sleep(for: .milliseconds(100)) }
+            took = environment.loop.now - begin
+            try await environment.loop.sleep(until: .never)
+        }
+        #expect(server.metrics.value("martlet_swarm_violations", Violation.yamuxUnknownStream.rawValue) == 1)
+        #expect(stream?.failure == .reset)
+        #expect(try #require(took) < .seconds(1))
     }
 
     @Test("a record that nobody sealed ends the connection, and is counted")
@@ -194,6 +218,36 @@ struct HostileFrameTests {
         let stopped = try #require(attacker)
         #expect(stopped.resets.contains(1))
         #expect((200_000...300_000).contains(stopped.received[1] ?? 0), "the first window, and no more")
+    }
+
+    @Test("who reads nothing and makes answers necessary without end is read no more, and its memory is counted")
+    func noReadingOfAnswers() throws {
+        var sent = 0
+        let server = try attacked(for: .seconds(120), { $0.servesPerf = true }) { environment in
+            let attacker = try await HandDrivenPeer(environment)
+            try await attacker.shakeHands(as: 2)
+            var wanted = Writer()
+            wanted.integer(UInt64(1) << 40)
+            try await attacker.open(1, "/perf/1.0.0", wanted.finish(), window: 1 << 30)
+            try await attacker.send([(YamuxHeader(.data, .fin, stream: 1), Bytes())])
+            try await environment.loop.sleep(for: .seconds(3))
+            // Nothing can go out by now. Each stream more is refused.
+            while true {
+                try await attacker.send(
+                    (0..<1000).map {
+                        (YamuxHeader(.windowUpdate, .syn, stream: 3 + 2 * UInt32(sent + $0)), Bytes())
+                    })
+                sent += 1000
+                try await environment.loop.sleep(for: .milliseconds(1))
+            }
+        } afterwards: { swarm in
+            #expect(swarm.connectedPeers == [peer(3)])
+            #expect(swarm.memory.peak < 2 << 20)
+        }
+        #expect(sent > 100_000)
+        #expect(server.metrics.value("martlet_swarm_connections_ended", "unanswered") == 1)
+        // What it sent beyond that waits on its own side.
+        #expect(server.refused(.streamBacklog) + server.refused(.streamsPerConnection) < 4000)
     }
 
     @Test("who asks for a lot and stops reading altogether is taken for gone, and counted")

@@ -33,6 +33,25 @@ struct MemoryTests {
         #expect(left.count == 2)
     }
 
+    @Test("what is lent of a slab is nobody else's until it comes back, and then but for what was filled")
+    func lent() {
+        let slab = SharedSlab(size: 1000)
+        let (first, start) = slab.lend(400)
+        let (second, next) = slab.lend(400)
+        #expect(first === second && start == 0 && next == 400)
+        // Somebody has used what is behind it meanwhile: it stays as it is.
+        slab.giveBack(second, from: next, to: next + 400, filled: 100)
+        slab.giveBack(first, from: start, to: start + 400, filled: 10)
+        #expect(slab.used == 500)
+        // What no longer fits comes from another, which the one before doesn't touch.
+        let (third, again) = slab.lend(600)
+        #expect(third !== first && again == 0)
+        slab.giveBack(first, from: 500, to: 600, filled: 7)
+        #expect(slab.used == 600)
+        slab.giveBack(third, from: 0, to: 600, filled: 600)
+        #expect(slab.used == 600)
+    }
+
     @Test("large pieces that are copied stand together in slabs of the ring")
     func copies() {
         let ring = SlabRing(size: 64 << 10, limit: 4)

@@ -170,8 +170,8 @@ struct UpgradeTests {
             do throws(StreamError) { _ = try await stream.read() } catch { failure = error }
         }
         try world.run(within: .seconds(5)) { failure != nil }
-        #expect(reason == .closedByPeer(code: 0))
-        #expect(failure == .connection(.closedByPeer(code: 0)))
+        #expect(reason == .network(.reset))
+        #expect(failure == .connection(.network(.reset)))
     }
 
     @Test("the same seed gives the same trace")

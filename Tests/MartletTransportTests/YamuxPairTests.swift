@@ -50,7 +50,7 @@ private struct Pair {
                 user.consumed = user.received.count
             }
         case 7:
-            try yamux.handleTimeout(at: now)
+            try yamux.handleTimeout(at: now, using: &random)
         default:
             try exchange(from: side)
         }

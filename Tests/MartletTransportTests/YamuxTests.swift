@@ -33,7 +33,19 @@ final class TestUser: YamuxUser {
     }
 }
 
+/// The same number again and again.
+struct Constant: RandomNumberGenerator {
+    var value: UInt64
+    mutating func next() -> UInt64 { value }
+}
+
 extension Yamux where User == TestUser {
+    /// Does what is due; a ping of its own bears the value 1.
+    func handleTimeout(at now: Instant) throws(YamuxError) {
+        var random = Constant(value: 1)
+        try handleTimeout(at: now, using: &random)
+    }
+
     /// Everything there is to send, in pieces of at most `size`.
     func drain(_ size: Int = 4096) -> [UInt8] {
         var all: [UInt8] = []
@@ -180,12 +192,95 @@ struct YamuxTests {
         first.outgoing = [1, 2]
         first.closes = true
         yamux.hasOutput(1)
-        #expect(yamux.drain() == frame(0, 5, 1, 2, [1, 2]))
+        #expect(yamux.drain() == frame(0, 1, 1, 2, [1, 2]) + frame(0, 4, 1, 0))
         _ = try yamux.open(at: now) { _ in TestUser() }
         #expect(yamux.drain().isEmpty)
         try yamux.handleTimeout(at: now + .milliseconds(5))
         #expect(yamux.drain() == frame(2, 1, 0, 1) + frame(1, 1, 3, 0))
         #expect(yamux.drain().isEmpty)
+    }
+
+    @Test("the end goes out in a frame of its own, behind the data, in the next buffer if this one is full")
+    func end() throws {
+        let yamux = Yamux<TestUser>(isClient: true, limits: YamuxLimits(), now: now)
+        let user = try yamux.open(at: now) { _ in TestUser() }
+        // 600 bytes and their header leave 11 bytes, one too few for another header.
+        user.outgoing = [UInt8](repeating: 7, count: 600)
+        user.closes = true
+        yamux.hasOutput(1)
+        let frames = frame(0, 1, 1, 600, user.outgoing) + frame(0, 4, 1, 0)
+        #expect(yamux.drain(623) == frames)
+        // One who ends without a word says so in the frame that opens the stream.
+        let silent = try yamux.open(at: now) { _ in TestUser() }
+        silent.closes = true
+        yamux.hasOutput(3)
+        #expect(yamux.drain() == frame(0, 5, 3, 0))
+        #expect(!yamux.hasOutput)
+    }
+
+    @Test("streams that had output and were broken off leave nothing behind, however many there were")
+    func brokenStreams() throws {
+        struct Box { weak var user: TestUser? }
+        let yamux = listener()
+        var users: [Box] = []
+        var newest: TestUser?
+        // One that stays makes the line one of living and dead.
+        let open = { (id: UInt32) in
+            try yamux.handle(Bytes(frame(0, 1, id, 0)), at: now) { _ in
+                newest = TestUser()
+                newest?.outgoing = [1]
+                users.append(Box(user: newest))
+                return newest
+            }
+            yamux.hasOutput(id)
+        }
+        try open(1)
+        for id in stride(from: UInt32(3), to: 100_003, by: 2) {
+            try open(id)
+            try yamux.handle(Bytes(frame(1, 8, id, 0)), at: now) { _ in nil }
+        }
+        newest = nil
+        #expect(users.count { $0.user != nil } < 100)
+        #expect(yamux.inboundCount == 1)
+        #expect(yamux.drain() == frame(0, 2, 1, 1, [1]))
+        #expect(yamux.drain().isEmpty)
+    }
+
+    @Test("the value of a ping cannot be told from those before")
+    func pingValues() throws {
+        let yamux = listener()
+        var random = SeededGenerator(seed: 5)
+        var values: [UInt32] = []
+        var time = now
+        for _ in 0..<4 {
+            try yamux.handleTimeout(at: time, using: &random)
+            let ping = yamux.drain()
+            let value = ping[8...11].reduce(0) { $0 << 8 | UInt32($1) }
+            values.append(value)
+            // Whoever counts on has no luck.
+            try yamux.handle(Bytes(frame(2, 2, 0, value &+ 1)), at: time) { _ in nil }
+            #expect(yamux.counters.strayAnswers == UInt64(values.count))
+            try yamux.handle(Bytes(frame(2, 2, 0, value)), at: time) { _ in nil }
+            time = yamux.deadline
+        }
+        #expect(zip(values, values.dropFirst()).allSatisfy { $1 &- $0 > 1000 })
+    }
+
+    @Test("one who takes nothing and has its streams broken off breaks the rules when too many breaks wait")
+    func provokedBreaks() throws {
+        let yamux = listener()
+        var error: YamuxError?
+        var opened = 0
+        while error == nil, opened < 10_000 {
+            let id = UInt32(2 * opened + 1)
+            error = refusal(of: frame(0, 1, id, 0), by: yamux)
+            yamux.reset(id, code: 0)
+            opened += 1
+            #expect(yamux.shouldPauseReading == (opened >= yamux.limits.waitingFramesWhileReading))
+        }
+        #expect(error == .tooManyAnswers)
+        #expect(opened == yamux.limits.waitingAnswers + 2)
+        #expect(yamux.waitingFrames == opened)
     }
 
     @Test("streams take turns: a small one is not behind all of a large one")

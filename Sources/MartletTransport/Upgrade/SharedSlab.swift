@@ -13,7 +13,7 @@ final class SharedSlab {
         ring = SlabRing(size: size, limit: 32)
     }
 
-    /// A slab, and where in it at least `minimum` bytes are free.
+    /// A slab, and where in it at least `minimum` bytes are free. Whoever asks before they are filled gets the same.
     func room(_ minimum: Int) -> (slab: Slab, start: Int) {
         if let slab, slab.size - used >= minimum { return (slab, used) }
         // Where nobody has kept anything of it, it is the next as well.
@@ -27,6 +27,19 @@ final class SharedSlab {
     /// Says that it is filled up to `end`.
     func fill(upTo end: Int) {
         used = end
+    }
+
+    /// Lends out `size` bytes of a slab, which nobody else is given until they are given back by `giveBack`.
+    func lend(_ size: Int) -> (slab: Slab, start: Int) {
+        let (slab, start) = room(size)
+        used = start + size
+        return (slab, start)
+    }
+
+    /// Takes back what was lent of `other` between `start` and `end`, but for the first `filled` bytes.
+    func giveBack(_ other: Slab, from start: Int, to end: Int, filled: Int) {
+        // What somebody else was lent behind it stays where it is.
+        if other === slab, used == end { used = start + filled }
     }
 
     /// Whether it is filled up to `end` of `other`, and has room for `size` bytes from `start` there.

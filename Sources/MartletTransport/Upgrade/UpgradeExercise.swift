@@ -71,6 +71,7 @@ private struct YamuxPlay {
         limits.streamWindow = 1 << 20
         limits.windowBudget = 2 << 20
         limits.waitingAnswers = 64
+        limits.waitingFramesWhileReading = 16
         return limits
     }()
 
@@ -82,6 +83,17 @@ private struct YamuxPlay {
     /// Whether all that came was whole frames, so that the book of what was granted holds.
     private var isWhole = true
     private var now = Instant.start + .seconds(1)
+    private var numbers = Numbers()
+
+    /// One number after the other in place of random ones, so that an input can hold the answers to pings.
+    private struct Numbers: RandomNumberGenerator {
+        private var last: UInt64 = 0
+
+        mutating func next() -> UInt64 {
+            last += 1
+            return last
+        }
+    }
 
     init(isClient: Bool) {
         yamux = Yamux(isClient: isClient, limits: Self.limits, now: now)
@@ -100,7 +112,7 @@ private struct YamuxPlay {
         case 5: try use(&reader)
         case 6:
             now += .milliseconds(Int64(try reader.byte()) * 100)
-            if yamux.deadline <= now { try yamux.handleTimeout(at: now) }
+            if yamux.deadline <= now { try yamux.handleTimeout(at: now, using: &numbers) }
         default:
             for (id, user) in users.sorted(by: { $0.key < $1.key }) where user.received > user.consumed {
                 yamux.freed(id, credit: user.received - user.consumed, at: now)

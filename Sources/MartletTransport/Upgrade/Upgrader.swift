@@ -189,7 +189,7 @@ public final class Upgrader {
         let connection = YamuxConnection(
             channel.stream, noise: secured.noise, remotePublicKey: secured.remotePublicKey,
             localAddress: request.localAddress, remoteAddress: request.remoteAddress, nature: nature, limits: limits,
-            buffers: buffers)
+            buffers: buffers, random: environment.random)
         connection.binding = secured.binding
         let (input, opened) = channel.finish()
         connection.begin(opened: opened, input: input)

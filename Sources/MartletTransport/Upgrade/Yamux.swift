@@ -65,10 +65,23 @@ final class Yamux<User: YamuxUser> {
         var isEndSent = false
         var isEndReceived = false
         var isDiscarding = false
-        /// Whether it stands in `ready` or in `bulk`.
-        var isReady = false
+        /// Whether the end has been taken from the user and has yet to go out, in a frame of its own.
+        var owesEnd = false
+        /// In which line for output it stands.
+        var line = Line.none
+        /// Whether it stands in `unannounced`.
+        var isUnannounced = false
+        /// Whether it stands in `lingering`.
+        var isLingering = false
         /// Whether it has left the table.
         var isOver = false
+
+        /// The lines for output.
+        enum Line {
+            case none
+            case ready
+            case bulk
+        }
 
         init(id: UInt32, user: User, opening: YamuxHeader.Flags, now: Instant) {
             self.id = id
@@ -77,6 +90,12 @@ final class Yamux<User: YamuxUser> {
             creditTime = now
             isAcknowledged = opening == .ack
         }
+    }
+
+    /// When something is due of a stream.
+    private struct Appointment {
+        var due: Instant
+        var entry: Entry
     }
 
     /// What has happened that the owner may want to know of.
@@ -90,7 +109,7 @@ final class Yamux<User: YamuxUser> {
     let limits: YamuxLimits
     private(set) var counters = YamuxCounters()
     /// The time from a ping to its answer, smoothed.
-    private(set) var roundTripTime: Duration?
+    var roundTripTime: Duration? { pings.roundTripTime }
     /// Bytes of streams so far.
     private(set) var bytesReceived: UInt64 = 0
     private(set) var bytesSent: UInt64 = 0
@@ -114,13 +133,13 @@ final class Yamux<User: YamuxUser> {
     private var answers = 0
     private var control: FIFO<YamuxHeader> = FIFO()
     /// Streams that have just got something to send.
-    private var ready: FIFO<Entry> = FIFO()
+    private var ready: YamuxLine<Entry> = YamuxLine()
     /// Streams that still had something to send after their last turn.
-    private var bulk: FIFO<Entry> = FIFO()
+    private var bulk: YamuxLine<Entry> = YamuxLine()
     /// How many turns those of `ready` have had since the last of `bulk`.
     private var turns = 0
-    private var unannounced: FIFO<(due: Instant, entry: Entry)> = FIFO()
-    private var lingering: FIFO<(due: Instant, entry: Entry)> = FIFO()
+    private var unannounced: YamuxLine<Appointment> = YamuxLine()
+    private var lingering: YamuxLine<Appointment> = YamuxLine()
     /// Streams whose own end has gone out and whose other direction is not wanted, and that do not linger yet.
     private var endedAndStopped: [Entry] = []
 
@@ -131,19 +150,14 @@ final class Yamux<User: YamuxUser> {
     private var bodyEntry: Entry?
     private var bodyEnds = false
 
-    // Pings.
-    private var pingValue: UInt32 = 0
-    private var pingSent: Instant?
-    private var nextPing: Instant
-    private var pingSecond = Instant.start
-    private var pingsInSecond = 0
+    private var pings: YamuxPings
 
     /// One side of a connection; the one that dialled is the client. The first ping goes out at once.
     init(isClient: Bool, limits: YamuxLimits, now: Instant) {
         self.limits = limits
         firstID = isClient ? 1 : 2
         nextID = firstID
-        nextPing = now
+        pings = YamuxPings(limits, first: now)
     }
 
     // MARK: What users wish
@@ -165,7 +179,7 @@ final class Yamux<User: YamuxUser> {
         entries[entry.id] = entry
         outboundCount += 1
         unacknowledged += 1
-        unannounced.append((now + limits.announcementDelay, entry))
+        announceLater(entry, at: now)
         return entry.user
     }
 
@@ -189,7 +203,9 @@ final class Yamux<User: YamuxUser> {
         // A stream that the other side has not heard of needs no farewell.
         if !entry.opening.contains(.syn) {
             let code = UInt32(clamping: code)
-            control.append(YamuxHeader(.windowUpdate, [.rst, entry.opening], stream: id, length: code))
+            let header = YamuxHeader(.windowUpdate, [.rst, entry.opening], stream: id, length: code)
+            // The other side opens as many of its own as it likes, and so the breaks of those are its doing.
+            if isInbound(id) { answer(header) } else { control.append(header) }
         }
         remove(entry)
     }
@@ -200,7 +216,7 @@ final class Yamux<User: YamuxUser> {
         guard let entry = find(id), !entry.isDiscarding else { return }
         entry.isDiscarding = true
         // A user that still writes may do so for as long as it likes.
-        if entry.isEndSent { lingering.append((now + limits.lingerTime, entry)) }
+        if entry.isEndSent { linger(entry, at: now) }
     }
 
     /// Tells the other side that this one is about to go.
@@ -232,14 +248,31 @@ final class Yamux<User: YamuxUser> {
     private func isInbound(_ id: UInt32) -> Bool { (id ^ firstID) & 1 == 1 }
 
     private func makeReady(_ entry: Entry) {
-        guard !entry.isReady else { return }
-        entry.isReady = true
+        guard entry.line == .none else { return }
+        entry.line = .ready
         ready.append(entry)
+    }
+
+    private func announceLater(_ entry: Entry, at now: Instant) {
+        entry.isUnannounced = true
+        unannounced.append(Appointment(due: now + limits.announcementDelay, entry: entry))
+    }
+
+    private func linger(_ entry: Entry, at now: Instant) {
+        entry.isLingering = true
+        lingering.append(Appointment(due: now + limits.lingerTime, entry: entry))
     }
 
     private func remove(_ entry: Entry) {
         guard !entry.isOver else { return }
         entry.isOver = true
+        switch entry.line {
+        case .none: break
+        case .ready: ready.lostOne { $0.isOver }
+        case .bulk: bulk.lostOne { $0.isOver }
+        }
+        if entry.isUnannounced { unannounced.lostOne { $0.entry.isOver } }
+        if entry.isLingering { lingering.lostOne { $0.entry.isOver } }
         entries[entry.id] = nil
         if lastEntry === entry { lastEntry = nil }
         grown -= entry.window - Self.initialWindow
@@ -276,30 +309,30 @@ final class Yamux<User: YamuxUser> {
     var deadline: Instant {
         // Output is taken without a clock, so what begins with it begins now.
         guard endedAndStopped.isEmpty else { return .start }
-        var deadline = pingSent.map { $0 + limits.pingTimeout } ?? nextPing
-        if let first = unannounced.first { deadline = min(deadline, first.due) }
-        if let first = lingering.first { deadline = min(deadline, first.due) }
+        var deadline = pings.deadline
+        if let first = unannounced.first(unless: { $0.entry.isOver }) { deadline = min(deadline, first.due) }
+        if let first = lingering.first(unless: { $0.entry.isOver }) { deadline = min(deadline, first.due) }
         return deadline
     }
 
-    /// Does what is due.
-    func handleTimeout(at now: Instant) throws(YamuxError) {
-        if let sent = pingSent {
-            if now >= sent + limits.pingTimeout { throw .unanswered }
-        } else if now >= nextPing {
-            pingValue &+= 1
-            pingSent = now
-            control.append(YamuxHeader(.ping, .syn, length: pingValue))
+    /// Does what is due. The value of a ping is drawn from `random`.
+    func handleTimeout(at now: Instant, using random: inout some RandomNumberGenerator) throws(YamuxError) {
+        if let value = try pings.handleTimeout(at: now, using: &random) {
+            control.append(YamuxHeader(.ping, .syn, length: value))
         }
-        while let first = unannounced.first, first.due <= now || first.entry.isOver || first.entry.opening.isEmpty {
-            _ = unannounced.popFirst()
-            if !first.entry.isOver, !first.entry.opening.isEmpty { makeReady(first.entry) }
+        while let first = unannounced.first(unless: { $0.entry.isOver }),
+            first.due <= now || first.entry.opening.isEmpty
+        {
+            _ = unannounced.popFirst(unless: { $0.entry.isOver })
+            first.entry.isUnannounced = false
+            if !first.entry.opening.isEmpty { makeReady(first.entry) }
         }
-        for entry in endedAndStopped { lingering.append((now + limits.lingerTime, entry)) }
+        for entry in endedAndStopped where !entry.isOver { linger(entry, at: now) }
         endedAndStopped.removeAll()
-        while let first = lingering.first, first.due <= now || first.entry.isOver {
-            _ = lingering.popFirst()
-            if !first.entry.isOver { reset(first.entry.id, code: 0) }
+        while let first = lingering.first(unless: { $0.entry.isOver }), first.due <= now {
+            _ = lingering.popFirst(unless: { $0.entry.isOver })
+            first.entry.isLingering = false
+            reset(first.entry.id, code: 0)
         }
     }
 }
@@ -406,7 +439,7 @@ extension Yamux {
         let entry = Entry(id: id, user: user, opening: .ack, now: now)
         entries[id] = entry
         inboundCount += 1
-        unannounced.append((now + limits.announcementDelay, entry))
+        announceLater(entry, at: now)
     }
 
     /// A frame of a stream that is over, or was refused: what it carries is passed over.
@@ -436,15 +469,9 @@ extension Yamux {
 
     private func handlePing(_ header: YamuxHeader, at now: Instant) throws(YamuxError) {
         if header.flags.contains(.ack) {
-            guard let sent = pingSent, header.length == pingValue else { return counters.strayAnswers += 1 }
-            let sample = now - sent
-            roundTripTime = roundTripTime.map { ($0 * 7 + sample) / 8 } ?? sample
-            pingSent = nil
-            nextPing = now + limits.pingInterval
+            if !pings.handleAnswer(header.length, at: now) { counters.strayAnswers += 1 }
         } else {
-            if now >= pingSecond + .seconds(1) { (pingSecond, pingsInSecond) = (now, 0) }
-            pingsInSecond += 1
-            guard pingsInSecond <= limits.pingsPerSecond else { throw .tooManyPings }
+            try pings.handlePing(at: now)
             answer(YamuxHeader(.ping, .ack, length: header.length))
         }
     }
@@ -458,6 +485,12 @@ extension Yamux {
 // MARK: - Output
 
 extension Yamux {
+    /// How many frames wait that belong to no stream's turn: answers, breaks and pings.
+    var waitingFrames: Int { control.count }
+
+    /// Whether so many of them wait that no more should be read until they have gone out.
+    var shouldPauseReading: Bool { control.count >= limits.waitingFramesWhileReading }
+
     /// Whether `transmit` would give anything.
     var hasOutput: Bool { !control.isEmpty || !ready.isEmpty || !bulk.isEmpty }
 
@@ -475,8 +508,7 @@ extension Yamux {
         // Behind the first, a piece goes into the next buffer rather than into a rest of this one that is hardly worth
         // its header.
         while filled == 0 || buffer.count - filled >= Self.smallestPiece, let (entry, quantum) = nextTurn() {
-            entry.isReady = false
-            guard !entry.isOver else { continue }
+            entry.line = .none
             filled += transmit(entry, within: quantum, UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
         }
         return filled
@@ -484,12 +516,12 @@ extension Yamux {
 
     /// Whose turn it is, and how much that one may send while others wait.
     private func nextTurn() -> (Entry, quantum: Int)? {
-        if turns < Self.turnsBeforeBulk || bulk.isEmpty, let entry = ready.popFirst() {
+        if turns < Self.turnsBeforeBulk || bulk.isEmpty, let entry = ready.popFirst(unless: { $0.isOver }) {
             turns += 1
             return (entry, Self.quantum)
         }
         turns = 0
-        return bulk.popFirst().map { ($0, Self.bulkQuantum) }
+        return bulk.popFirst(unless: { $0.isOver }).map { ($0, Self.bulkQuantum) }
     }
 
     /// Writes what one stream has to say, within its turn, and puts it at the end of the line where it has more.
@@ -504,40 +536,54 @@ extension Yamux {
         }
         let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
         filled += transmitData(entry, within: quantum, rest)
-        if !entry.opening.isEmpty, !entry.isOver {
+        if !entry.opening.isEmpty, !entry.owesEnd {
             // It has nothing to send, or may not: the opening goes out by itself.
             write(YamuxHeader(.windowUpdate, entry.opening, stream: entry.id), buffer)
             entry.opening = []
             filled = YamuxHeader.size
         }
+        if entry.owesEnd {
+            filled += transmitEnd(entry, UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
+        }
         return filled
     }
 
     private func transmitData(_ entry: Entry, within quantum: Int, _ buffer: UnsafeMutableRawBufferPointer) -> Int {
-        guard !entry.isEndSent else { return 0 }
+        guard !entry.isEndSent, !entry.owesEnd else { return 0 }
         let turn = ready.isEmpty && bulk.isEmpty ? buffer.count : quantum + YamuxHeader.size
         let room = min(buffer.count, turn, entry.sendWindow + YamuxHeader.size)
         let body = UnsafeMutableRawBufferPointer(rebasing: buffer[YamuxHeader.size..<max(room, YamuxHeader.size)])
         let (count, rest) = entry.user.takeOutput(into: body)
-        guard count > 0 || rest.ends else { return 0 }
-        var flags = entry.opening
-        if rest.ends { flags.insert(.fin) }
-        write(YamuxHeader(.data, flags, stream: entry.id, length: UInt32(count)), buffer)
+        if rest.ends { entry.owesEnd = true }
+        guard count > 0 else { return 0 }
+        write(YamuxHeader(.data, entry.opening, stream: entry.id, length: UInt32(count)), buffer)
         entry.opening = []
         entry.sendWindow -= count
         bytesSent += UInt64(count)
-        if rest.ends {
-            entry.isEndSent = true
-            if entry.isEndReceived {
-                remove(entry)
-            } else if entry.isDiscarding {
-                endedAndStopped.append(entry)
-            }
-        } else if rest.count > 0, entry.sendWindow > 0 {
-            entry.isReady = true
+        if !rest.ends, rest.count > 0, entry.sendWindow > 0 {
+            entry.line = .bulk
             bulk.append(entry)
         }
         return YamuxHeader.size + count
+    }
+
+    /// Writes the end of a stream, as soon as there is room: in a frame of its own, since go-yamux loses data that comes
+    /// in the same frame as the end.
+    private func transmitEnd(_ entry: Entry, _ buffer: UnsafeMutableRawBufferPointer) -> Int {
+        guard buffer.count >= YamuxHeader.size else {
+            makeReady(entry)
+            return 0
+        }
+        write(YamuxHeader(.data, entry.opening.union(.fin), stream: entry.id), buffer)
+        entry.opening = []
+        entry.owesEnd = false
+        entry.isEndSent = true
+        if entry.isEndReceived {
+            remove(entry)
+        } else if entry.isDiscarding {
+            endedAndStopped.append(entry)
+        }
+        return YamuxHeader.size
     }
 
     @inline(__always)

@@ -25,6 +25,9 @@ final class YamuxConnection: Connection {
     private var opened: UInt64 = 0
     private var accepted: UInt64 = 0
     private var newcomers: [StreamLink] = []
+    /// Whether it reads no more until what waits to be sent has gone out.
+    private var isReadingPaused = false
+    private var random: RandomSource
     /// The beginning of a record whose rest has not come.
     private var rest: (slab: Slab, start: Int, end: Int)?
     private var farewell: UInt32?
@@ -37,13 +40,15 @@ final class YamuxConnection: Connection {
 
     init(
         _ stream: ByteStream, noise: NoiseTransport?, remotePublicKey: PublicKey, localAddress: Multiaddr,
-        remoteAddress: Multiaddr, nature: ConnectionNature, limits: UpgradeLimits, buffers: ConnectionBuffers
+        remoteAddress: Multiaddr, nature: ConnectionNature, limits: UpgradeLimits, buffers: ConnectionBuffers,
+        random: RandomSource
     ) {
         self.stream = stream
         self.noise = noise
         self.limits = limits
         recordSize = min(limits.recordSize, NoiseCipher.maximumMessageSize - NoiseCipher.tagSize)
         self.buffers = buffers
+        self.random = random
         yamux = Yamux(isClient: nature.direction == .outbound, limits: limits.yamux, now: stream.loop.now)
         super.init(
             loop: stream.loop, remotePublicKey: remotePublicKey, localAddress: localAddress,
@@ -79,6 +84,11 @@ final class YamuxConnection: Connection {
                 stream.readLater()
                 break
             }
+            if mustPauseReading {
+                isReadingPaused = true
+                keepRest()
+                break
+            }
             let (slab, start, end) = roomToRead()
             let result = stream.read(
                 into: UnsafeMutableRawBufferPointer(start: slab.base + end, count: slab.size - end))
@@ -99,6 +109,10 @@ final class YamuxConnection: Connection {
         }
         settle()
     }
+
+    /// Whether the other side takes nothing, and what it makes necessary piles up: then it is not asked for more. One that
+    /// reads is never kept waiting, since those frames go out in front of everything else.
+    private var mustPauseReading: Bool { isBlocked && yamux.shouldPauseReading }
 
     /// Where to read to, and where what is there of a record begins.
     private func roomToRead() -> (slab: Slab, start: Int, end: Int) {
@@ -140,7 +154,7 @@ final class YamuxConnection: Connection {
                 plain = try noise.receiving.open(
                     UnsafeMutableRawBufferPointer(start: slab.base + start + 2, count: size))
             } catch {
-                fail(.violation(.noiseRecord, detail: "\(error)"))
+                breakOff(.violation(.noiseRecord, detail: "\(error)"))
                 return nil
             }
             if plain > 0 { handle(Bytes(slab: slab, offset: start + 2, count: plain)) }
@@ -164,14 +178,14 @@ final class YamuxConnection: Connection {
     }
 
     private func violated(_ error: YamuxError) {
-        guard let violation = Violation(error) else { return fail(.unanswered) }
-        yamux.farewell(code: 1)
-        flush()
-        fail(.violation(violation, detail: "\(error)"))
+        guard let violation = Violation(error) else { return breakOff(.unanswered) }
+        breakOff(.violation(violation, detail: "\(error)"))
     }
 
     /// After input: hands out new streams, and sees to it that answers go out.
     private func settle() {
+        // What has ended makes room for what has begun.
+        tellUsers()
         if !newcomers.isEmpty {
             let links = newcomers
             newcomers = []
@@ -207,7 +221,11 @@ final class YamuxConnection: Connection {
     private func writable() {
         isBlocked = false
         hold(0)
-        if let failure = stream.failure { fail(.network(failure)) } else { flush() }
+        if let failure = stream.failure { return fail(.network(failure)) }
+        flush()
+        guard isReadingPaused, !isOver, !mustPauseReading else { return }
+        isReadingPaused = false
+        stream.readLater()
     }
 
     private func flush() {
@@ -217,22 +235,29 @@ final class YamuxConnection: Connection {
 
     /// Sends one record, where there is anything to put in it.
     private func sendRecord() -> Bool {
-        let (slab, start) = buffers.outgoing.room(2 + recordSize + NoiseCipher.tagSize)
+        let room = 2 + recordSize + NoiseCipher.tagSize
+        let (slab, start) = buffers.outgoing.lend(room)
+        var filled = 0
+        defer { buffers.outgoing.giveBack(slab, from: start, to: start + room, filled: filled) }
         let record = slab.base + start
         // Without Noise, the place of the length is left empty.
         let count = yamux.transmit(into: UnsafeMutableRawBufferPointer(start: record + 2, count: recordSize))
         guard count > 0 else { return false }
-        guard let noise else { return send(slab, from: start + 2, count) }
+        guard let noise else {
+            filled = 2 + count
+            return send(slab, from: start + 2, count)
+        }
         if count == recordSize { sentFullRecord() }
         let sealed = count + NoiseCipher.tagSize
         record.storeBytes(of: UInt16(sealed).bigEndian, as: UInt16.self)
         do throws(NoiseError) {
             try noise.sending.seal(UnsafeMutableRawBufferPointer(start: record + 2, count: sealed))
         } catch {
-            fail(.violation(.noiseRecord, detail: "\(error)"))
+            breakOff(.violation(.noiseRecord, detail: "\(error)"))
             return false
         }
-        return send(slab, from: start, 2 + sealed)
+        filled = 2 + sealed
+        return send(slab, from: start, filled)
     }
 
     /// Fits the size of records to the stream's segments, now and then: the system learns how long they may be as the
@@ -249,7 +274,6 @@ final class YamuxConnection: Connection {
     }
 
     private func send(_ slab: Slab, from start: Int, _ count: Int) -> Bool {
-        buffers.outgoing.fill(upTo: start + count)
         isBlocked = !stream.write(Bytes(slab: slab, offset: start, count: count))
         if isBlocked { hold(stream.queued) }
         return true
@@ -272,7 +296,7 @@ final class YamuxConnection: Connection {
 
     private func timeout() {
         do throws(YamuxError) {
-            try yamux.handleTimeout(at: loop.now)
+            try yamux.handleTimeout(at: loop.now, using: &random)
         } catch {
             return violated(error)
         }
@@ -283,6 +307,11 @@ final class YamuxConnection: Connection {
 
     private func fail(_ reason: ConnectionError) {
         end(reason) { $0.close() }
+    }
+
+    /// Ends it with one who breaks the rules or takes nothing, and who is owed nothing either: what is queued is dropped.
+    private func breakOff(_ reason: ConnectionError) {
+        end(reason) { $0.reset() }
     }
 
     private func end(_ reason: ConnectionError, _ farewell: (ByteStream) -> Void) {

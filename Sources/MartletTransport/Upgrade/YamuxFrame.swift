@@ -101,8 +101,12 @@ public struct YamuxLimits: Hashable, Sendable {
     public var pingsPerSecond = 64
     /// How many farewells are tolerated.
     public var farewells = 16
-    /// How many frames that answer something may wait to be sent.
+    /// How many frames that the other side has made necessary may wait to be sent: answers to its pings, and the breaks
+    /// of its streams. One more is a violation.
     public var waitingAnswers = 2048
+    /// How many frames of no stream's turn may wait behind an output that takes no more while the connection still
+    /// reads. It reads on once they have gone out.
+    public var waitingFramesWhileReading = 512
     /// How long a stream may go without the frame that opens or acknowledges it, while it has nothing else to say.
     public var announcementDelay = Duration.milliseconds(5)
     /// How long the end of a stream is waited for, of which nothing more is wanted.
