@@ -30,6 +30,8 @@ open class Connection {
     public var onStream: ((Stream) -> Void)?
     /// Called when the muxer has refused so many streams of the other side, since as many were open as may be.
     public var onRefusedStreams: ((UInt64) -> Void)?
+    /// Called once, when `isDraining` has become true: never from within what made it so.
+    public var onDraining: (() -> Void)?
     /// Called once, when the connection is over.
     ///
     /// If it is set when the connection is over already, the loop calls it right after what runs now: never from within
@@ -39,6 +41,9 @@ open class Connection {
     }
     /// Why it is over, once it is.
     public private(set) var closeReason: ConnectionError?
+    /// Whether this side can open no more streams on it, or soon can't: the other side takes no new ones, or the numbers
+    /// are nearly used up. Streams that are open go on, and the other side may still open some.
+    public private(set) var isDraining = false
     private var waiters: [Signal] = []
     /// What users wait to hear until the muxer is in order.
     private var news: FIFO<() -> Void> = FIFO()
@@ -169,6 +174,17 @@ open class Connection {
         onRefusedStreams?(more)
     }
 
+    /// Says that this side can open no more streams, or soon can't.
+    public func beginsToDrain() {
+        guard !isDraining, closeReason == nil else { return }
+        isDraining = true
+        loop.afterThis { [weak self] in
+            let onDraining = self?.onDraining
+            self?.onDraining = nil
+            onDraining?()
+        }
+    }
+
     /// Wakes those who wait for a stream, since one more can be opened.
     public func streamsBecameAvailable() {
         let woken = waiters
@@ -184,6 +200,7 @@ open class Connection {
         streamsBecameAvailable()
         onStream = nil
         onRefusedStreams = nil
+        onDraining = nil
         tellEnd()
     }
 

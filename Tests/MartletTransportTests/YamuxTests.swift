@@ -87,6 +87,25 @@ struct YamuxTests {
         }
     }
 
+    @Test("it says in good time that numbers run out, and never gives one twice")
+    func drains() throws {
+        var limits = YamuxLimits()
+        limits.highestNumber = 63
+        let yamux = Yamux<TestUser>(isClient: true, limits: limits, now: now)
+        var opened = 0
+        var openedBefore = 0
+        while (try? yamux.open(at: now) { _ in TestUser() }) != nil {
+            opened += 1
+            if !yamux.isDraining { openedBefore += 1 }
+        }
+        #expect(opened == 32 && openedBefore == 29)
+        limits.highestNumber = .max
+        let other = Yamux<TestUser>(isClient: true, limits: limits, now: now)
+        #expect(!other.isDraining)
+        #expect(refusal(of: frame(3, 0, 0, 0), by: other) == nil)
+        #expect(other.isDraining)
+    }
+
     @Test("frames that no honest peer sends end the connection, each with its reason")
     func hostileFrames() {
         let window = UInt32(256 << 10)

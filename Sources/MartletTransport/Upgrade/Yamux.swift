@@ -168,9 +168,15 @@ final class Yamux<User: YamuxUser> {
         case noMore
     }
 
+    /// Whether this side can open no more streams, or soon can't.
+    var isDraining: Bool { peerIsLeaving || nextID > highestNumber - highestNumber / 16 }
+
+    /// One more is never added to it without room for the next.
+    private var highestNumber: UInt32 { min(limits.highestNumber, .max - 2) }
+
     /// Opens a stream for the user that `make` makes with its number.
     func open(at now: Instant, _ make: (UInt32) -> User) throws(OpenError) -> User {
-        guard !peerIsLeaving, nextID < UInt32.max - 1 else { throw .noMore }
+        guard !peerIsLeaving, nextID <= highestNumber else { throw .noMore }
         guard outboundCount < limits.outboundStreams, unacknowledged < limits.unacknowledgedStreams else {
             throw .tooMany
         }

@@ -201,6 +201,7 @@ final class YamuxConnection: Connection {
             farewell = code
             // The other side goes on with what is open where nothing is wrong.
             if code != 0 { return fail(.closedByPeer(code: UInt64(code))) }
+            beginsToDrain()
         }
         if events.streamsAvailable { streamsBecameAvailable() }
         refusedStreams(yamux.counters.refusedStreams)
@@ -350,8 +351,10 @@ final class YamuxConnection: Connection {
                     creditStep: Yamux<StreamLink>.initialWindow / 2)
             }
         } catch {
+            if yamux.isDraining { beginsToDrain() }
             throw error == .tooMany ? .tooManyStreams : .noMoreStreams
         }
+        if yamux.isDraining { beginsToDrain() }
         opened += 1
         armTimer()
         return Stream(link)

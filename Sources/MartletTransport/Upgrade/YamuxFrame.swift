@@ -85,6 +85,9 @@ public enum YamuxError: Error, Hashable, Sendable {
 public struct YamuxLimits: Hashable, Sendable {
     /// How many streams the other side may have open at once. One more is refused.
     public var inboundStreams = 512
+    /// The highest number that a stream of this side may have. Numbers are never used twice, so a connection comes to
+    /// its end with them: when 15 of 16 are used up, it is to be replaced by another.
+    public var highestNumber = UInt32.max - 2
     /// How many streams this side opens at once.
     public var outboundStreams = 4096
     /// How many streams this side opens before the other has acknowledged any of them; others refuse more than 256.
