@@ -37,7 +37,7 @@ struct ConnectionGate: Sendable {
     /// Lets someone knock from `address`, or says why not. `nil` as an address is one that is none of IP's: a relay's.
     mutating func admit(from address: IPAddress?, at now: Instant) -> Refusal? {
         guard pending < limits.pendingInbound else { return .pendingInbound }
-        guard established + pending < limits.connections else { return .connections }
+        guard established + pending < limits.connectionsForInbound else { return .connections }
         guard let address = address?.unmapped else {
             pending += 1
             return nil

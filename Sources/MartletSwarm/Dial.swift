@@ -7,6 +7,11 @@ internal import MartletWire
 enum DialTarget: Hashable {
     case peer(PeerID)
     case address(Multiaddr)
+
+    /// The peer that it must be.
+    var peer: PeerID? {
+        if case .peer(let peer) = self { peer } else { nil }
+    }
 }
 
 /// A dial under way: all who want the same peer wait for it together.

@@ -1,21 +1,33 @@
 internal import MartletIdentity
 internal import MartletRuntime
 
-/// Which addresses are left alone because dialling them failed, and until when: a machine.
+/// Which claims about peers are left alone because dialling them failed, and until when: a machine.
 ///
-/// The pause doubles with each failure in a row, from 5 seconds to 5 minutes, and ends with a success. At most so many
-/// addresses are remembered; when there are more, those whose pause ends first are forgotten.
+/// A claim says that a peer is at an address, or that anyone is. Failures count for the claim alone, whatever failed:
+/// anyone can say that its own peer is at the address of another, and that must not keep this node from the other. What
+/// it costs is one dial more for each false claim about an address where nobody is, and those who tell claims bound that.
+///
+/// The pause doubles with each failure in a row, from 5 seconds to 5 minutes, and ends with a success. No more than a
+/// number of claims are remembered; when there are more, those whose pause ends first are forgotten.
 struct DialBackoff: Sendable {
     static let first = Duration.seconds(5)
     static let longest = Duration.seconds(300)
 
+    private struct Claim: Hashable {
+        var address: Multiaddr
+        var peer: PeerID?
+    }
+
     private struct Failure {
         var until: Instant
         var count: Int
+        /// Which failure it was of all, to tell those apart that end together.
+        var number: UInt64
     }
 
     private let capacity: Int
-    private var failures: [Multiaddr: Failure] = [:]
+    private var failures: [Claim: Failure] = [:]
+    private var nextNumber: UInt64 = 0
 
     init(remembering capacity: Int) {
         self.capacity = max(1, capacity)
@@ -23,28 +35,28 @@ struct DialBackoff: Sendable {
 
     var count: Int { failures.count }
 
-    /// When `address` may be dialled again, or `nil` where it may be now.
-    func pause(of address: Multiaddr, at now: Instant) -> Instant? {
-        guard let failure = failures[address], failure.until > now else { return nil }
+    /// When `peer` may be dialled at `address` again, or `nil` if it may be now. A peer of `nil` is whoever answers.
+    func pause(of address: Multiaddr, for peer: PeerID?, at now: Instant) -> Instant? {
+        guard let failure = failures[Claim(address: address, peer: peer)], failure.until > now else { return nil }
         return failure.until
     }
 
-    mutating func failed(_ address: Multiaddr, at now: Instant) {
-        if failures[address] == nil, failures.count >= capacity { makeRoom() }
-        var failure = failures[address] ?? Failure(until: now, count: 0)
-        let pause = min(Self.longest, Self.first * (1 << min(failure.count, 6)))
-        failure.count += 1
-        failure.until = now + pause
-        failures[address.compacted()] = failure
+    mutating func failed(_ address: Multiaddr, for peer: PeerID?, at now: Instant) {
+        let claim = Claim(address: address.compacted(), peer: peer)
+        if failures[claim] == nil, failures.count >= capacity { makeRoom() }
+        let count = failures[claim]?.count ?? 0
+        let pause = min(Self.longest, Self.first * (1 << min(count, 6)))
+        nextNumber += 1
+        failures[claim] = Failure(until: now + pause, count: count + 1, number: nextNumber)
     }
 
-    mutating func succeeded(_ address: Multiaddr) {
-        failures[address] = nil
+    mutating func succeeded(_ address: Multiaddr, for peer: PeerID?) {
+        failures[Claim(address: address, peer: peer)] = nil
     }
 
     /// Forgets a quarter of them, so that this is done seldom.
     private mutating func makeRoom() {
-        let oldest = failures.sorted { ($0.value.until, $0.key) < ($1.value.until, $1.key) }
-        for (address, _) in oldest.prefix(max(1, capacity / 4)) { failures[address] = nil }
+        let oldest = failures.sorted { ($0.value.until, $0.value.number) < ($1.value.until, $1.value.number) }
+        for (claim, _) in oldest.prefix(max(1, capacity / 4)) { failures[claim] = nil }
     }
 }

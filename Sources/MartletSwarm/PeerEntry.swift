@@ -17,6 +17,8 @@ final class SwarmConnection {
     var idleSince: Instant?
     /// Why this side is closing it.
     var closing: DisconnectReason?
+    /// Whether it was found to carry no more streams of this side, although it does not say so.
+    var isSpent = false
 
     init(number: UInt64, _ connection: Connection, _ entrance: ConnectionGate.Entrance, at now: Instant) {
         self.number = number
@@ -26,10 +28,28 @@ final class SwarmConnection {
         idleSince = now
     }
 
+    /// Whether this side gets no more streams on it.
+    var isDraining: Bool { isSpent || connection.isDraining }
+
+    /// Streams of this side that are not over.
+    var outboundStreams: Int { streams - inboundStreams }
+
     var info: ConnectionInfo {
         ConnectionInfo(
             number: number, peer: connection.remotePeer, localAddress: connection.localAddress,
             remoteAddress: connection.remoteAddress, nature: connection.nature, madeAt: madeAt)
+    }
+
+    /// The network of the other end; `nil` if it is reached through others.
+    var network: IPBlock? {
+        guard !connection.nature.isRelayed else { return nil }
+        return connection.remoteAddress.ipAddress.map(IPBlock.neighbourhood)
+    }
+
+    /// How many bytes of streams went over it.
+    var traffic: UInt64 {
+        let statistics = connection.statistics
+        return statistics.bytesReceived &+ statistics.bytesSent
     }
 
     var candidate: DuplicateRule.Candidate {
@@ -56,6 +76,9 @@ final class PeerEntry {
     var inbound: [String: Int] = [:]
     var streamMeter = RateMeter()
     var wasteMeter = RateMeter()
+    /// Its identify pushes, and what it did beyond the rates of protocols.
+    var pushMeter = RateMeter()
+    var excessMeter = RateMeter()
     /// Closes connections that are not used any more, where there are any.
     var review: LoopTimer?
     var roundTrips = PingStatistics()
@@ -67,11 +90,14 @@ final class PeerEntry {
     /// Whether nothing is worth remembering.
     var isForgettable: Bool { connections.isEmpty && tags.isEmpty && protections.isEmpty }
 
-    var trimCandidate: TrimPlan.Candidate {
-        TrimPlan.Candidate(
+    /// It with the connections that are there to stay; `nil` if there are none.
+    var trimCandidate: TrimPlan.Candidate? {
+        let staying = connections.filter { $0.closing == nil }
+        guard let oldest = staying.first else { return nil }
+        let isOutbound = staying.contains { $0.connection.nature.direction == .outbound }
+        return TrimPlan.Candidate(
             peer: peer, value: tags.values.reduce(0, +), isProtected: !protections.isEmpty,
-            isBusy: connections.contains { $0.streams > 0 },
-            isOutbound: connections.contains { $0.connection.nature.direction == .outbound },
-            newest: connections.last?.madeAt ?? .start, connections: connections.count)
+            isBusy: staying.contains { $0.streams > 0 }, isOutbound: isOutbound, network: oldest.network,
+            since: oldest.madeAt, traffic: staying.reduce(0) { $0 &+ $1.traffic }, connections: staying.count)
     }
 }

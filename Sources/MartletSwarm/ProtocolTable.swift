@@ -12,8 +12,11 @@ struct ProtocolTable {
         var number: UInt64
         /// How many streams of the protocol one peer may have open; `nil` for the swarm's bound.
         var limit: Int?
-        var handler: StreamHandler
+        var handler: Handler
     }
+
+    /// Takes a stream with the name of its protocol and the connection that carries it.
+    typealias Handler = (Stream, String, SwarmConnection) -> Void
 
     private var exact: [String: Entry] = [:]
     private var predicates: [(matches: (String) -> Bool, entry: Entry)] = []
@@ -21,7 +24,7 @@ struct ProtocolTable {
     /// The exact names, in order.
     private(set) var names: [String] = []
 
-    mutating func add(_ name: String, limit: Int?, _ handler: @escaping StreamHandler) -> UInt64 {
+    mutating func add(_ name: String, limit: Int?, _ handler: @escaping Handler) -> UInt64 {
         nextNumber += 1
         exact[name] = Entry(number: nextNumber, limit: limit, handler: handler)
         names = exact.keys.sorted()
@@ -29,7 +32,7 @@ struct ProtocolTable {
     }
 
     mutating func add(
-        where matches: @escaping (String) -> Bool, limit: Int?, _ handler: @escaping StreamHandler
+        where matches: @escaping (String) -> Bool, limit: Int?, _ handler: @escaping Handler
     ) -> UInt64 {
         nextNumber += 1
         predicates.append((matches, Entry(number: nextNumber, limit: limit, handler: handler)))

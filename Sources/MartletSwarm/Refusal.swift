@@ -8,6 +8,8 @@ public enum Refusal: String, MetricLabels, Error {
     case notAllowed = "not_allowed"
     /// It is this node itself.
     case isSelf = "self"
+    /// The connection was over before it was taken in.
+    case ended
     /// There are as many connections as there may be.
     case connections
     /// The peer has as many connections as one may have.

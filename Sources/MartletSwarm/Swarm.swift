@@ -61,6 +61,9 @@ public final class Swarm {
     /// How many peers are connected.
     private var connectedCount = 0
     var nextTrim = Instant.start
+    var trimSalt: UInt64?
+    /// How many connections this side is closing, which are there until they have said goodbye.
+    private(set) var closingCount = 0
     /// Whether it has been shut down.
     public private(set) var isShutDown = false
 
@@ -128,10 +131,22 @@ public final class Swarm {
         weak var watch: SwarmWatch?
     }
 
-    func count(_ refusal: Refusal, _ peer: PeerID? = nil, _ address: Multiaddr? = nil, times: UInt64 = 1) {
+    /// Counts a refusal. `name` is the protocol that a stream was for, if that says more.
+    func count(
+        _ refusal: Refusal, _ peer: PeerID? = nil, _ address: Multiaddr? = nil, times: UInt64 = 1,
+        protocol name: String? = nil
+    ) {
         metrics.refused[refusal].increment(by: times)
-        log.debug("refused", ["reason": refusal.rawValue])
+        log.debug("refused", Self.fields(refusal, protocol: name))
         tell(.refused(refusal, peer: peer, address: address))
+    }
+
+    /// What the log says of a refusal. Of a stranger's name for a protocol it shows the beginning; it escapes what could
+    /// forge a line.
+    static func fields(_ refusal: Refusal, protocol name: String?) -> Logger.Fields {
+        guard let name else { return ["reason": refusal.rawValue] }
+        let beginning = String(String.UnicodeScalarView(name.unicodeScalars.prefix(64)))
+        return ["reason": refusal.rawValue, "protocol": beginning]
     }
 
     // MARK: What is there
@@ -143,7 +158,7 @@ public final class Swarm {
 
     /// Whether there is a connection to `peer`.
     public func isConnected(to peer: PeerID) -> Bool {
-        peers[peer]?.preferred != nil
+        peers[peer]?.connections.contains { $0.closing == nil } ?? false
     }
 
     /// The connections to `peer`, in the order in which they were made.
@@ -201,6 +216,9 @@ public final class Swarm {
             guard let self, let entry, let member else { return stream.reset() }
             self.accept(stream, on: member, of: entry)
         }
+        connection.onDraining = { [weak self, weak entry] in
+            if let entry { self?.review(entry) }
+        }
         connection.onRefusedStreams = { [weak self] in self?.count(.streamBacklog, peer, times: $0) }
         connection.onClosed = { [weak self] reason in self?.closed(member, of: entry, reason) }
         metrics.opened[SwarmMetrics.Direction(connection.nature.direction)].increment()
@@ -215,7 +233,9 @@ public final class Swarm {
     private func mayEnter(_ connection: Connection, by entrance: ConnectionGate.Entrance) throws(Refusal) {
         let peer = connection.remotePeer
         let refusal: Refusal? =
-            if peer == localPeer {
+            if connection.closeReason != nil {
+                .ended
+            } else if peer == localPeer {
                 .isSelf
             } else {
                 access.refusal(of: peer, at: connection.remoteAddress.ipAddress)
@@ -229,7 +249,7 @@ public final class Swarm {
 
     private func connectionCame(_ member: SwarmConnection) {
         let peer = member.connection.remotePeer
-        if !member.connection.nature.isRelayed { settleDial(to: peer, with: member) }
+        if !member.connection.nature.isRelayed, !member.isDraining { settleDial(to: peer, with: member) }
         trimIfNeeded()
         if configuration.identifiesPeers, member.closing == nil { identifySoon(member) }
     }
@@ -238,6 +258,7 @@ public final class Swarm {
         guard let index = entry.connections.firstIndex(where: { $0 === member }) else { return }
         entry.connections.remove(at: index)
         gate.close(entry.peer, by: member.entrance)
+        if member.closing != nil { closingCount -= 1 }
         let reason = member.closing ?? .ended(error)
         let info = member.info
         metrics.ended[SwarmMetrics.End(reason)].increment()
@@ -283,6 +304,7 @@ public final class Swarm {
     func close(_ member: SwarmConnection, because reason: DisconnectReason) {
         guard member.closing == nil else { return }
         member.closing = reason
+        closingCount += 1
         // No new streams go to it, and whoever connects now gets another.
         if let entry = peers[member.connection.remotePeer] { review(entry) }
         member.connection.close()

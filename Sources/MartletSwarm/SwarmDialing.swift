@@ -15,19 +15,42 @@ extension Swarm {
 
     /// Connects to `peer` at the `addresses` given and those that are remembered, by `deadline`.
     ///
-    /// Where there is a connection already, it is told of; where the peer is being dialled, this waits with the others.
+    /// If there is a connection already, it is told of; if the peer is being dialled, this waits with the others. An
+    /// address that ends with another peer is not dialled; if there is no other, that is why it fails.
     /// Several addresses are tried at once: QUIC first and TCP a quarter of a second behind, IPv6 and IPv4 by turns. The
     /// first to finish wins. An address that failed not long ago is left out, as long as there is another.
     @discardableResult
     public nonisolated(nonsending) func connect(
         to peer: PeerID, at addresses: [Multiaddr] = [], by deadline: Instant? = nil
     ) async throws(ConnectError) -> ConnectionInfo {
-        addressBook.add(addresses, of: peer)
+        let (own, others) = Self.separate(addresses, of: peer)
+        addressBook.add(own, of: peer)
         if let member = peers[peer]?.preferred { return member.info }
         try mayDial(peer)
-        if let dial = dials[.peer(peer)], let more = try? dialable(addresses) { pursue(more, by: dial) }
-        let dial = try dial(for: .peer(peer), at: addressBook.addresses(of: peer))
+        if let dial = dials[.peer(peer)], let more = try? dialable(own, for: peer) { pursue(more, by: dial) }
+        let known = addressBook.addresses(of: peer)
+        if own.isEmpty, known.isEmpty, dials[.peer(peer)] == nil, !others.isEmpty { throw .failed(others) }
+        let dial = try dial(for: .peer(peer), at: known)
         return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
+    }
+
+    /// The ones of `addresses` that may lead to `peer`, without its name at the end; and what becomes of those that name
+    /// another.
+    private static func separate(
+        _ addresses: [Multiaddr], of peer: PeerID
+    ) -> (own: [Multiaddr], others: [ConnectError.Attempt]) {
+        var own: [Multiaddr] = []
+        var others: [ConnectError.Attempt] = []
+        for address in addresses {
+            switch address.peerID {
+            case nil: own.append(address)
+            case peer: if let address = address.withoutPeerID { own.append(address) }
+            case let other?:
+                let error = TransportError.wrongPeer(expected: peer, actual: other)
+                others.append(ConnectError.Attempt(address: address, error: error))
+            }
+        }
+        return (own, others)
     }
 
     /// Connects to whoever is at `address`, by `deadline`: the peer that it ends with where there is one, else whoever
@@ -63,7 +86,7 @@ extension Swarm {
             count(.connections)
             throw .refused(.connections)
         }
-        let ready = try dialable(addresses)
+        let ready = try dialable(addresses, for: target.peer)
         let plan = DialPlan([], atOnce: limits.dialsAtOnce, most: limits.addressesPerDial, at: loop.now)
         nextDial += 1
         let dial = Dial(
@@ -84,8 +107,8 @@ extension Swarm {
         dial.add(addresses.filter { !Self.isLookedUp($0) })
     }
 
-    /// The ones of `addresses` that are to be tried.
-    private func dialable(_ addresses: [Multiaddr]) throws(ConnectError) -> [Multiaddr] {
+    /// The ones of `addresses` that are to be tried for `peer`.
+    private func dialable(_ addresses: [Multiaddr], for peer: PeerID?) throws(ConnectError) -> [Multiaddr] {
         let known = addresses.filter { address in
             transports.contains { $0.canDial(address) } && !announced.contains(address.withoutPeerID ?? address)
         }
@@ -95,9 +118,9 @@ extension Swarm {
             count(refusal, nil, first)
             throw .refused(refusal)
         }
-        let ready = allowed.filter { backoff.pause(of: $0, at: loop.now) == nil }
+        let ready = allowed.filter { backoff.pause(of: $0, for: peer, at: loop.now) == nil }
         guard !ready.isEmpty else {
-            let until = allowed.compactMap { backoff.pause(of: $0, at: loop.now) }.min()
+            let until = allowed.compactMap { backoff.pause(of: $0, for: peer, at: loop.now) }.min()
             throw .backingOff(until: until ?? loop.now)
         }
         return ready
@@ -138,24 +161,34 @@ extension Swarm {
     }
 
     private nonisolated(nonsending) func dial(_ address: Multiaddr, for dial: Dial, by deadline: Instant) async {
-        var expected: PeerID?
-        if case .peer(let peer) = dial.target { expected = peer }
+        let wanted = dial.target.peer
         guard let transport = transports.first(where: { $0.canDial(address) }) else {
             return dial.failed(address, .unsupportedAddress(address))
         }
         let connection: Connection
         do throws(TransportError) {
-            connection = try await transport.dial(address, expecting: expected, deadline: deadline)
+            connection = try await transport.dial(address, expecting: wanted, deadline: deadline)
+            try Self.check(connection, leadsTo: wanted)
         } catch {
             if dial.isOver { return }
             metrics.dialFailures[SwarmMetrics.Failure(error)].increment()
             log.debug("dial failed", ["address": address, "error": "\(error)"])
-            if error != .cancelled { backoff.failed(address, at: loop.now) }
+            if error != .cancelled { backoff.failed(address, for: wanted, at: loop.now) }
             return dial.failed(address, error)
         }
-        backoff.succeeded(address)
+        backoff.succeeded(address, for: wanted)
         guard !dial.isOver, !isShutDown else { return connection.close() }
         reached(connection, by: dial)
+    }
+
+    /// Throws if `connection` is of no use to one who wants `peer`. A transport that knows better throws so itself; those
+    /// who wait for the dial must hear the truth in any case.
+    private static func check(_ connection: Connection, leadsTo peer: PeerID?) throws(TransportError) {
+        if let peer, connection.remotePeer != peer {
+            connection.close()
+            throw .wrongPeer(expected: peer, actual: connection.remotePeer)
+        }
+        if connection.closeReason != nil { throw .ended(.handshake) }
     }
 
     private func reached(_ connection: Connection, by dial: Dial) {

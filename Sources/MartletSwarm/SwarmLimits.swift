@@ -17,11 +17,15 @@ public struct Rate: Hashable, Sendable {
 public struct SwarmLimits: Hashable, Sendable {
     /// Connections in all.
     public var connections = 1024
-    /// When there are so many connections, the least valuable are closed…
+    /// How many of these are kept for dialling, at most a sixteenth of all: inbound connections never take the last
+    /// places, or strangers could keep this node from connecting to anyone.
+    public var reservedForDialling = 64
+    /// When there are more connections, the least valuable are closed…
     public var highMark = 896
-    /// …until there are so many.
+    /// …until only this many are left.
     public var lowMark = 768
-    /// How long a connection is left alone before it may be closed for being of little value.
+    /// How long a connection that this side dialled is left alone before it may be closed for being of little value. An
+    /// inbound one has no such time: a stranger would only have to connect again before it is over.
     public var trimGrace = Duration.seconds(20)
     /// Inbound connections that are being made, in all.
     public var pendingInbound = 256
@@ -65,6 +69,16 @@ public struct SwarmLimits: Hashable, Sendable {
     /// How long a peer may take to say which protocol a stream is for.
     public var negotiationTimeout = Duration.seconds(10)
 
+    /// How long this side waits for a peer that allows it no stream although none is open, until it takes another
+    /// connection for its streams.
+    public var streamPatience = Duration.seconds(5)
+
+    /// Identify pushes of one peer. Each may cost the check of a signature, and an honest peer changes seldom.
+    public var identifyPushRate = Rate(burst: 16, perSecond: 0.1)
+    /// What one peer does beyond the rates of protocols like ping and identify push. Each such stream is reset; beyond
+    /// this rate the peer is disconnected.
+    public var excessRate = Rate(burst: 64, perSecond: 1)
+
     /// How long a dial may take that says nothing else.
     public var dialTimeout = Duration.seconds(15)
     /// Addresses of one peer that are tried in one dial.
@@ -81,4 +95,7 @@ public struct SwarmLimits: Hashable, Sendable {
 
     /// The defaults.
     public init() {}
+
+    /// How many connections there may be for one more inbound one to be let in.
+    var connectionsForInbound: Int { connections - max(0, min(reservedForDialling, connections / 16)) }
 }

@@ -84,7 +84,7 @@ extension Swarm {
         let error = name.errors.first { $0 != .noRecords } ?? .noRecords
         for address in name.addresses where !name.found.contains(address) {
             metrics.dialFailures[.name].increment()
-            if error != .cancelled { backoff.failed(address, at: loop.now) }
+            if error != .cancelled { backoff.failed(address, for: dial.target.peer, at: loop.now) }
             dial.leadsNowhere(address, error)
         }
     }
@@ -96,7 +96,7 @@ extension Swarm {
             dial.obstacle = .refused(refusal)
             return false
         }
-        if let until = backoff.pause(of: address, at: loop.now) {
+        if let until = backoff.pause(of: address, for: dial.target.peer, at: loop.now) {
             dial.obstacle = dial.obstacle ?? .backingOff(until: until)
             return false
         }

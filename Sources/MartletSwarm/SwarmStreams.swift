@@ -16,6 +16,14 @@ extension Swarm {
     public func handle(
         _ name: String, limit: Int? = nil, _ handler: @escaping StreamHandler
     ) -> ProtocolRegistration {
+        handleOnConnection(name, limit: limit) { stream, name, _ in handler(stream, name) }
+    }
+
+    /// The same for a protocol of the swarm's own, to which it matters which connection carries the stream.
+    @discardableResult
+    func handleOnConnection(
+        _ name: String, limit: Int? = nil, _ handler: @escaping ProtocolTable.Handler
+    ) -> ProtocolRegistration {
         let number = protocols.add(name, limit: limit, handler)
         protocolsChanged()
         return ProtocolRegistration(number: number)
@@ -27,7 +35,8 @@ extension Swarm {
     public func handle(
         where predicate: @escaping (String) -> Bool, limit: Int? = nil, _ handler: @escaping StreamHandler
     ) -> ProtocolRegistration {
-        ProtocolRegistration(number: protocols.add(where: predicate, limit: limit, handler))
+        let number = protocols.add(where: predicate, limit: limit) { stream, name, _ in handler(stream, name) }
+        return ProtocolRegistration(number: number)
     }
 
     /// Ends a registration. Streams that were handed out live on.
@@ -72,7 +81,7 @@ extension Swarm {
             member.streams -= 1
             guard member.streams == 0, let self else { return }
             member.idleSince = self.loop.now
-            if let entry, entry.connections.count > 1 { self.review(entry) }
+            if let entry, entry.connections.count > 1 || member.isDraining { self.review(entry) }
         }
     }
 
@@ -80,15 +89,20 @@ extension Swarm {
         _ stream: Stream, _ ticket: NegotiationQueue.Ticket, _ member: SwarmConnection, _ entry: PeerEntry
     ) async {
         let name: String
+        var unknown: String?
         do throws(StreamError) {
-            name = try await stream.answerProposals(all: protocols.names) { protocols[$0] != nil }
+            name = try await stream.answerProposals(all: protocols.names) { proposed in
+                if protocols[proposed] != nil { return true }
+                unknown = proposed
+                return false
+            }
             negotiations.end(ticket)
         } catch {
             negotiations.end(ticket)
             stream.reset()
             switch error {
             case .negotiation: count(.negotiation, entry.peer)
-            case .truncated: count(.unknownProtocol, entry.peer)
+            case .truncated: count(.unknownProtocol, entry.peer, protocol: unknown)
             default: break
             }
             return wasted(member, of: entry)
@@ -110,7 +124,7 @@ extension Swarm {
             guard let entry, let open = entry.inbound[name] else { return }
             entry.inbound[name] = open > 1 ? open - 1 : nil
         }
-        handler.handler(stream, name)
+        handler.handler(stream, name, member)
     }
 
     /// A stream has come to nothing: a peer whose streams mostly do is disconnected.
@@ -119,6 +133,16 @@ extension Swarm {
         guard !entry.wasteMeter.take(limits.wastedStreamRate, at: loop.now) else { return }
         count(.wastedStreams, entry.peer)
         close(member, because: .refused(.wastedStreams))
+    }
+
+    /// Breaks off `stream`, with which its peer has gone beyond the rate of a protocol. One that does so again and again
+    /// is disconnected.
+    func breakOff(_ stream: Stream, beyondRateOn member: SwarmConnection) {
+        stream.reset()
+        count(.protocolRate, stream.remotePeer)
+        guard let entry = peers[stream.remotePeer], member.closing == nil else { return }
+        guard !entry.excessMeter.take(limits.excessRate, at: loop.now) else { return }
+        close(entry.peer, because: .refused(.protocolRate))
     }
 
     /// Breaks off `stream`, on which a protocol of this node ran into `error`. One who does not take what it has asked for
@@ -169,7 +193,19 @@ extension Swarm {
         }
     }
 
-    private nonisolated(nonsending) func openRawStream(
+    nonisolated(nonsending) func openRawStream(
+        to peer: PeerID, by deadline: Instant
+    ) async throws(SwarmError) -> Stream {
+        do throws(SwarmError) {
+            return try await openRawStreamOnce(to: peer, by: deadline)
+        } catch {
+            guard error == .connection(.noMoreStreams) else { throw error }
+        }
+        // It turned out only now that the connection can carry no more. Another takes its place.
+        return try await openRawStreamOnce(to: peer, by: deadline)
+    }
+
+    private nonisolated(nonsending) func openRawStreamOnce(
         to peer: PeerID, by deadline: Instant
     ) async throws(SwarmError) -> Stream {
         if peers[peer]?.preferred == nil {
@@ -189,9 +225,16 @@ extension Swarm {
         on member: SwarmConnection, of entry: PeerEntry, by deadline: Instant
     ) async throws(SwarmError) -> Stream {
         let stream: Stream
+        let start = loop.now
         do throws(ConnectionError) {
             stream = try await member.connection.openStream(by: deadline)
         } catch {
+            let isStuck =
+                error == .timedOut && member.outboundStreams == 0 && loop.now - start >= limits.streamPatience
+            if isStuck || error == .noMoreStreams {
+                member.isSpent = true
+                review(entry)
+            }
             throw error == .timedOut ? .timedOut : .connection(error)
         }
         metrics.streams[.outbound].increment()

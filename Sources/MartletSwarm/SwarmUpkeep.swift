@@ -30,11 +30,12 @@ extension Swarm {
     }
 
     func trimIfNeeded() {
-        guard gate.established > limits.highMark, loop.now >= nextTrim else { return }
-        let candidates = peers.values.filter { !$0.connections.isEmpty }.map(\.trimCandidate)
-        let victims = TrimPlan.victims(
-            among: candidates, excess: gate.established - limits.lowMark, grace: limits.trimGrace, at: loop.now)
-        // Where nothing can go, looking again at once would cost much and find nothing.
+        // What is being closed already takes a place for a while yet.
+        let staying = gate.established - closingCount
+        guard staying > limits.highMark, loop.now >= nextTrim else { return }
+        let victims = trimPlan.victims(
+            among: peers.values.compactMap(\.trimCandidate), excess: staying - limits.lowMark, at: loop.now)
+        // If nothing can go, looking again at once would cost much and find nothing.
         if victims.isEmpty { nextTrim = loop.now + .seconds(1) }
         for victim in victims {
             metrics.trimmed.increment(by: UInt64(peers[victim]?.connections.count ?? 0))
@@ -42,14 +43,25 @@ extension Swarm {
         }
     }
 
+    /// Drawn when it is first needed.
+    private var trimPlan: TrimPlan {
+        if let trimSalt { return TrimPlan(grace: limits.trimGrace, salt: trimSalt) }
+        var random = environment.random
+        let salt: UInt64 = random.next()
+        trimSalt = salt
+        return TrimPlan(grace: limits.trimGrace, salt: salt)
+    }
+
     // MARK: Several connections to one peer
 
-    /// Chooses the connection for new streams, and closes those that are not used any more.
+    /// Chooses the connection for new streams, and closes those that are not used any more. One that can carry no more
+    /// streams of this side is not chosen, even if it is the only one: the next stream is worth a dial then.
     func review(_ entry: PeerEntry) {
         let members = entry.connections.filter { $0.closing == nil }
-        let chosen = duplicates.preferred(of: members.map(\.candidate), with: entry.peer)
-        entry.preferred = members.first { $0.number == chosen?.number }
-        guard members.count > 1 else { return entry.review = nil }
+        let usable = members.filter { !$0.isDraining }
+        let chosen = duplicates.preferred(of: usable.map(\.candidate), with: entry.peer)
+        entry.preferred = usable.first { $0.number == chosen?.number }
+        guard members.count > 1 || members.first?.isDraining == true else { return entry.review = nil }
         var next: Instant?
         for member in members where member !== entry.preferred {
             guard let time = duplicates.closingTime(of: member.candidate, with: entry.peer) else { continue }

@@ -1,7 +1,14 @@
 internal import MartletIdentity
 internal import MartletRuntime
+internal import MartletWire
 
 /// Which connections are closed when there are too many: a machine.
+///
+/// Anyone can connect, again and again and from many places, so being new is no merit and being there is some. Of peers
+/// whose tags are worth the same, the most crowded network gives up its members first, the young before the old and the
+/// idle before the busy; and a few of the best go last of all: the half that has been there longest, and a sixteenth each
+/// by what went over their connections and by networks that nobody else can predict. So whoever remakes connections
+/// pushes out mostly its own.
 struct TrimPlan {
     /// A peer with its connections, as far as their worth is concerned.
     struct Candidate: Hashable, Sendable {
@@ -13,34 +20,113 @@ struct TrimPlan {
         var isBusy: Bool
         /// Whether this side dialled one of its connections.
         var isOutbound: Bool
-        /// When its newest connection was made.
-        var newest: Instant
+        /// The network that it is in; `nil` for all that come through others.
+        var network: IPBlock?
+        /// When the oldest of its connections was made.
+        var since: Instant
+        /// How many bytes went over its connections.
+        var traffic: UInt64
         /// How many connections it has.
         var connections: Int
     }
 
-    /// The peers to be disconnected, the least valuable first, so that `excess` connections go. Those that are protected
-    /// or whose connection is younger than `grace` are spared, even where that leaves too many.
-    static func victims(
-        among candidates: [Candidate], excess: Int, grace: Duration, at now: Instant
-    ) -> [PeerID] {
+    /// How long a peer counts as young. One that this side dialled is spared for as long.
+    let grace: Duration
+    /// What decides which networks are spared: a number that nobody else knows.
+    let salt: UInt64
+
+    /// The part of the peers of one worth that goes last for having been there longest.
+    private static let oldestShare = 2
+    /// The parts that go last for their traffic, and for their networks.
+    private static let bestShare = 16
+
+    /// A candidate, with what it takes to compare it with others.
+    private struct Ranked {
+        let candidate: Candidate
+        /// Whether it is one of the best.
+        var isBest = false
+        /// How many of its network are better.
+        var crowd = 0
+        let isYoung: Bool
+    }
+
+    /// The peers to be disconnected, the least valuable first, so that `excess` connections go. Those that are protected,
+    /// or were dialled less than `grace` ago, are spared, even if that leaves too many.
+    func victims(among candidates: [Candidate], excess: Int, at now: Instant) -> [PeerID] {
+        guard excess > 0 else { return [] }
+        var all = candidates.map { Ranked(candidate: $0, isYoung: $0.since + grace > now) }
+        markBest(&all)
+        countCrowds(&all)
+        all.removeAll { $0.candidate.isProtected || ($0.candidate.isOutbound && $0.isYoung) }
+        all.sort(by: Self.goesBefore)
         var rest = excess
         var victims: [PeerID] = []
-        let eligible = candidates.filter { !$0.isProtected && $0.newest + grace <= now }
-        for candidate in eligible.sorted(by: isWorthLess) {
+        for one in all {
             guard rest > 0 else { break }
-            victims.append(candidate.peer)
-            rest -= candidate.connections
+            victims.append(one.candidate.peer)
+            rest -= one.candidate.connections
         }
         return victims
     }
 
-    private static func isWorthLess(_ left: Candidate, _ right: Candidate) -> Bool {
-        if left.value != right.value { return left.value < right.value }
-        if left.isBusy != right.isBusy { return right.isBusy }
+    /// Marks the best of those that dialled, among each worth.
+    private func markBest(_ all: inout [Ranked]) {
+        let strangers = all.indices.filter { !all[$0].candidate.isProtected && !all[$0].candidate.isOutbound }
+        for group in Dictionary(grouping: strangers, by: { all[$0].candidate.value }).values {
+            let few = group.count / Self.bestShare
+            let byAge = group.sorted { Self.isOlder(all[$0].candidate, all[$1].candidate) }
+            let byTraffic = byAge.sorted { all[$0].candidate.traffic > all[$1].candidate.traffic }
+            var networks: Set<IPBlock> = []
+            let firstOfNetworks = byAge.compactMap { index -> (index: Int, order: UInt64)? in
+                guard let network = all[index].candidate.network, networks.insert(network).inserted else { return nil }
+                return (index, order(of: network))
+            }
+            for index in byAge.prefix(group.count / Self.oldestShare) { all[index].isBest = true }
+            for index in byTraffic.prefix(few) where all[index].candidate.traffic > 0 { all[index].isBest = true }
+            for (index, _) in firstOfNetworks.sorted(by: { $0.order < $1.order }).prefix(few) {
+                all[index].isBest = true
+            }
+        }
+    }
+
+    /// Counts for each how many of its network are better: it is one of the last to go if there are none.
+    private func countCrowds(_ all: inout [Ranked]) {
+        for group in Dictionary(grouping: all.indices, by: { all[$0].candidate.network }).values {
+            let bestFirst = group.sorted { left, right in
+                let (left, right) = (all[left], all[right])
+                let (isSafe, isOtherSafe) = (left.candidate.isProtected, right.candidate.isProtected)
+                return isSafe == isOtherSafe ? Self.goesBefore(right, left) : isSafe
+            }
+            for (place, index) in bestFirst.enumerated() { all[index].crowd = place }
+        }
+    }
+
+    private static func goesBefore(_ left: Ranked, _ right: Ranked) -> Bool {
+        let (one, other) = (left.candidate, right.candidate)
+        if one.value != other.value { return one.value < other.value }
+        if left.isBest != right.isBest { return right.isBest }
         // A stranger can make inbound connections at will.
-        if left.isOutbound != right.isOutbound { return right.isOutbound }
-        if left.newest != right.newest { return left.newest > right.newest }
-        return left.peer < right.peer
+        if one.isOutbound != other.isOutbound { return other.isOutbound }
+        if left.crowd != right.crowd { return left.crowd > right.crowd }
+        if left.isYoung != right.isYoung { return left.isYoung }
+        if one.isBusy != other.isBusy { return other.isBusy }
+        return isOlder(other, one)
+    }
+
+    private static func isOlder(_ left: Candidate, _ right: Candidate) -> Bool {
+        left.since == right.since ? left.peer < right.peer : left.since < right.since
+    }
+
+    /// Where `network` stands in an order that depends on `salt` (the finalizer of SplitMix64).
+    private func order(of network: IPBlock) -> UInt64 {
+        let number = network.network.number
+        var hash = salt ^ UInt64(truncatingIfNeeded: number >> 64)
+        for part in [UInt64(truncatingIfNeeded: number), UInt64(network.length)] {
+            hash = (hash ^ hash >> 30) &* 0xBF58_476D_1CE4_E5B9
+            hash = (hash ^ hash >> 27) &* 0x94D0_49BB_1331_11EB
+            hash ^= hash >> 31 ^ part
+        }
+        hash = (hash ^ hash >> 30) &* 0xBF58_476D_1CE4_E5B9
+        return hash ^ hash >> 27
     }
 }

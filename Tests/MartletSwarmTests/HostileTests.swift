@@ -150,6 +150,27 @@ struct HostileTests {
         #expect(server.refused(.protocolRate) == 1)
     }
 
+    @Test("identify pushes without end are taken a few at a time, and then their sender is disconnected")
+    func pushFlood() throws {
+        var pushed = 0
+        let server = try attacked { environment in
+            let connection = try await RudePeer(environment, 2).dial()
+            let message = Bytes([0x32, 1, 65])
+            while connection.closeReason == nil, pushed < 20_000 {
+                let stream = try await connection.openStream(by: environment.loop.now + .seconds(20))
+                try stream.propose("/ipfs/id/push/1.0.0")
+                try await stream.writeMessage(message)
+                stream.closeWrite()
+                _ = try? await stream.read()
+                pushed += 1
+            }
+        } afterwards: { swarm in
+            #expect(!swarm.isConnected(to: peer(2)))
+        }
+        #expect(server.refused(.protocolRate) >= 64 && server.refused(.protocolRate) < 200)
+        #expect(server.metrics.value("martlet_swarm_connections_ended", "refused") == 1)
+    }
+
     @Test("what many streams send to readers that do not read stays within the memory of the node")
     func memory() throws {
         var kept: [MartletTransport.Stream] = []

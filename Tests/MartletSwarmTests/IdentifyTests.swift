@@ -52,6 +52,20 @@ struct IdentifyTests {
         #expect(info.record?.record.sequence == 5)
     }
 
+    @Test("a signature is checked once, however often the same record comes")
+    func checkedOnce() throws {
+        let bytes = IdentifyMessage.write(Self.sample, key: key(1).publicKey)
+        var info = PeerInfo()
+        var checks = 0
+        for _ in 0..<100 {
+            try IdentifyMessage.read(bytes, from: peer(1), into: &info) { envelope throws(IdentifyError) in
+                checks += 1
+                return try IdentifyMessage.open(envelope)
+            }
+        }
+        #expect(checks == 1 && info == Self.sample)
+    }
+
     @Test("another peer's key or record is refused, and so is a record whose signature is forged")
     func forged() throws {
         let honest = IdentifyMessage.write(Self.sample, key: key(1).publicKey)

@@ -87,6 +87,26 @@ struct ConnectionGateTests {
         }
     }
 
+    @Test("inbound connections leave the last places for dialling, a sixteenth of all at most")
+    func reserve() {
+        var gate = gate { limits in
+            limits.connections = 64
+            limits.reservedForDialling = 1000
+        }
+        for number in 0..<60 {
+            let place = IPAddress(10, 0, UInt8(number), 1)
+            #expect(calling(&gate) { $0.admit(from: place, at: at(0)) } == nil)
+            #expect(calling(&gate) { $0.establish(peer(UInt8(number)), by: .admitted(place)) } == nil)
+        }
+        let next = IPAddress(10, 0, 100, 1)
+        #expect(calling(&gate) { $0.admit(from: next, at: at(0)) } == .connections)
+        for number in 60..<64 {
+            #expect(gate.hasRoom)
+            #expect(calling(&gate) { $0.establish(peer(UInt8(number)), by: .dialled) } == nil)
+        }
+        #expect(!gate.hasRoom)
+    }
+
     @Test("a place is counted from knocking to closing, and nothing is left behind")
     func balance() {
         var gate = gate { limits in
@@ -131,26 +151,37 @@ struct DialBackoffTests {
         var now = at(0)
         var pauses: [Duration] = []
         for _ in 0..<9 {
-            backoff.failed(tcp(1), at: now)
-            guard let end = backoff.pause(of: tcp(1), at: now) else { break }
+            backoff.failed(tcp(1), for: peer(1), at: now)
+            guard let end = backoff.pause(of: tcp(1), for: peer(1), at: now) else { break }
             pauses.append(end - now)
             now = end
-            #expect(backoff.pause(of: tcp(1), at: now) == nil)
+            #expect(backoff.pause(of: tcp(1), for: peer(1), at: now) == nil)
         }
         #expect(pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300].map { .seconds($0) })
-        #expect(backoff.pause(of: tcp(2), at: now) == nil)
-        backoff.failed(tcp(1), at: now)
-        backoff.succeeded(tcp(1))
-        #expect(backoff.pause(of: tcp(1), at: now) == nil)
+        #expect(backoff.pause(of: tcp(2), for: peer(1), at: now) == nil)
+        backoff.failed(tcp(1), for: peer(1), at: now)
+        backoff.succeeded(tcp(1), for: peer(1))
+        #expect(backoff.pause(of: tcp(1), for: peer(1), at: now) == nil)
     }
 
-    @Test("no more addresses are remembered than its capacity, and those whose pause ends first go")
+    @Test("what is said of one peer at an address says nothing of another there")
+    func byClaim() {
+        var backoff = DialBackoff(remembering: 10)
+        for _ in 0..<5 { backoff.failed(tcp(1), for: peer(1), at: at(0)) }
+        #expect(backoff.pause(of: tcp(1), for: peer(1), at: at(0)) != nil)
+        #expect(backoff.pause(of: tcp(1), for: peer(2), at: at(0)) == nil)
+        #expect(backoff.pause(of: tcp(1), for: nil, at: at(0)) == nil)
+        backoff.succeeded(tcp(1), for: peer(2))
+        #expect(backoff.pause(of: tcp(1), for: peer(1), at: at(0)) != nil)
+    }
+
+    @Test("no more claims are remembered than its capacity, and those whose pause ends first go")
     func bounded() {
         var backoff = DialBackoff(remembering: 8)
-        for port in 1...100 { backoff.failed(tcp(1, port: UInt16(port)), at: at(Int64(port))) }
+        for port in 1...100 { backoff.failed(tcp(1, port: UInt16(port)), for: nil, at: at(Int64(port))) }
         #expect(backoff.count <= 8)
-        #expect(backoff.pause(of: tcp(1, port: 100), at: at(100)) != nil)
-        #expect(backoff.pause(of: tcp(1, port: 1), at: at(100)) == nil)
+        #expect(backoff.pause(of: tcp(1, port: 100), for: nil, at: at(100)) != nil)
+        #expect(backoff.pause(of: tcp(1, port: 1), for: nil, at: at(100)) == nil)
     }
 }
 
@@ -309,30 +340,6 @@ struct DuplicateRuleTests {
     }
 }
 
-@Suite("Trim plan")
-struct TrimPlanTests {
-    @Test("protected and young connections stay; of the others go the least valuable, idle, inbound and newest")
-    func order() {
-        let now = at(100_000)
-        func candidate(
-            _ number: UInt8, value: Int = 0, protected: Bool = false, busy: Bool = false, outbound: Bool = false,
-            age: Int64 = 50_000
-        ) -> TrimPlan.Candidate {
-            TrimPlan.Candidate(
-                peer: peer(number), value: value, isProtected: protected, isBusy: busy, isOutbound: outbound,
-                newest: now - .milliseconds(age), connections: 1)
-        }
-        let all = [
-            candidate(1, value: 10), candidate(2, protected: true), candidate(3, age: 1000), candidate(4, busy: true),
-            candidate(5, outbound: true), candidate(6, age: 60_000), candidate(7), candidate(8, value: -1, busy: true),
-        ]
-        let victims = TrimPlan.victims(among: all, excess: 100, grace: .seconds(20), at: now)
-        #expect(victims == [8, 7, 6, 5, 4, 1].map { peer($0) })
-        #expect(TrimPlan.victims(among: all, excess: 2, grace: .seconds(20), at: now) == [peer(8), peer(7)])
-        #expect(TrimPlan.victims(among: all, excess: 0, grace: .seconds(20), at: now).isEmpty)
-    }
-}
-
 @Suite("Address book")
 struct AddressBookTests {
     @Test("addresses are kept without the peer, the newest first, bounded for each peer and in peers")
@@ -364,5 +371,19 @@ struct PingStatisticsTests {
         var smoothed = 10.0
         for value in [20.0, 30, 40] { smoothed = smoothed * 7 / 8 + value / 8 }
         #expect(abs(try #require(statistics.smoothed) / .milliseconds(1) - smoothed) < 0.001)
+    }
+}
+
+@Suite("Refusals in the log")
+struct RefusalLogTests {
+    @Test("an unknown protocol is named, but for what goes beyond 64 characters")
+    func names() {
+        func shown(_ name: String?) -> [String] {
+            Swarm.fields(.unknownProtocol, protocol: name).map { "\($0.key)=\($0.value)" }
+        }
+        #expect(shown("/x/1.0.0") == ["reason=unknown_protocol", "protocol=/x/1.0.0"])
+        #expect(shown(nil) == ["reason=unknown_protocol"])
+        let long = shown("a" + String(repeating: "\u{301}", count: 500))
+        #expect(long.last?.unicodeScalars.count == "protocol=".count + 64)
     }
 }

@@ -2,10 +2,11 @@ import MartletCrypto
 import MartletIdentity
 import MartletRuntime
 import MartletSimulator
-import MartletSwarm
 import MartletTransport
 import MartletWire
 import Testing
+
+@testable import MartletSwarm
 
 @Suite("Swarm")
 struct SwarmTests {
@@ -168,14 +169,91 @@ struct SwarmTests {
             do throws(ConnectError) { _ = try await member.swarm.connect(to: peer(9), at: [tcp(1)]) } catch {
                 wrong = error
             }
-            // The address that failed is left alone for a while, whoever is wanted there.
-            try await environment.loop.sleep(for: .seconds(5))
+            // What failed was that another peer is there, which says nothing against the one that is.
             learnt = try await member.swarm.connect(to: tcp(1)).peer
         }
         try world.run(for: .seconds(30))
         let attempt = ConnectError.Attempt(address: tcp(1), error: .wrongPeer(expected: peer(9), actual: peer(1)))
         #expect(wrong == .failed([attempt]))
         #expect(learnt == peer(1))
+    }
+
+    @Test("an address that names another peer than the caller wants is not dialled, nor by a dial that is under way")
+    func addressesOfOthers() throws {
+        let (world, hosts) = Self.world { _ in }
+        world.host("silent", IPAddress(192, 0, 2, 200)).pause()
+        var errors: [ConnectError] = []
+        hosts[0].start { environment in
+            let member = Member(environment, key(2)) { $0.limits.dialTimeout = .seconds(5) }
+            let misleading = try tcp(1).appending(.p2p(peer(1)))
+            do throws(ConnectError) {
+                _ = try await member.swarm.connect(to: peer(9), at: [misleading])
+            } catch {
+                errors.append(error)
+            }
+            for addresses in [[tcp(200)], [misleading]] {
+                environment.loop.spawn {
+                    do throws(ConnectError) {
+                        _ = try await member.swarm.connect(to: peer(9), at: addresses)
+                    } catch {
+                        errors.append(error)
+                    }
+                }
+            }
+            try await environment.loop.sleep(for: .seconds(10))
+            #expect(member.swarm.connectionCount == 0)
+            try await environment.loop.sleep(until: .never)
+        }
+        try world.run(for: .seconds(20))
+        let misleading = try tcp(1).appending(.p2p(peer(1)))
+        let attempt = ConnectError.Attempt(
+            address: misleading, error: .wrongPeer(expected: peer(9), actual: peer(1)))
+        #expect(errors.count == 3)
+        #expect(errors.first == .failed([attempt]))
+    }
+
+    @Test("perf with a peer that does not offer it says so")
+    func noPerf() throws {
+        let (world, hosts) = Self.world { _ in }
+        var failure: SwarmError?
+        hosts[0].start { environment in
+            let member = Member(environment, key(2))
+            try await member.swarm.connect(to: peer(1), at: [tcp(1)])
+            do throws(SwarmError) {
+                _ = try await member.swarm.perf(to: peer(1), upload: 64 << 20, download: 0)
+            } catch {
+                failure = error
+            }
+        }
+        try world.run(for: .seconds(30))
+        #expect(failure == .stream(.protocolsNotSupported(["/perf/1.0.0"])))
+    }
+
+    @Test("identify tells the address of the connection that it was asked on, not of another to the same peer")
+    func observesEach() throws {
+        let (world, hosts) = Self.world { _ in }
+        var told: [Multiaddr?] = []
+        var local: [Multiaddr] = []
+        hosts[0].start { environment in
+            let rude = RudePeer(environment, 2)
+            var connections: [Connection] = []
+            for _ in 0..<3 { connections.append(try await rude.dial()) }
+            local = connections.map(\.localAddress)
+            for connection in connections {
+                let stream = try connection.openStream()
+                try stream.propose(IdentifyState.name)
+                stream.closeWrite()
+                let message = try await stream.readMessage(upTo: 65_536)
+                var info = PeerInfo()
+                try IdentifyMessage.read(message ?? Bytes(), from: peer(1), into: &info)
+                told.append(info.observedAddress)
+            }
+            try await environment.loop.sleep(for: .milliseconds(100))
+            for connection in connections { connection.close() }
+        }
+        try world.run(for: .seconds(10))
+        #expect(Set(local).count == 3)
+        #expect(told == local)
     }
 
     @Test(

@@ -12,11 +12,17 @@ final class IdentifyState {
     static let timeout = Duration.seconds(30)
     /// How long changes are collected before they are pushed.
     static let collecting = Duration.milliseconds(200)
+    /// How often this node pushes: less often than it takes pushes from others.
+    static let ownRate = Rate(burst: 4, perSecond: 1.0 / 15)
+    /// How long changes are collected once it has pushed more often than that.
+    static let collectingLong = Duration.seconds(15)
 
     /// Signed records of the addresses that peers of a reach are told.
     var records: [Reach: SignedPeerRecord] = [:]
     var sequence: UInt64 = 0
     var timer: LoopTimer?
+    /// Pushes of this node's own.
+    var pushes = RateMeter()
 
     /// From how far a peer connects, and so which addresses mean anything to it.
     enum Reach: Int, Comparable {
@@ -34,37 +40,41 @@ final class IdentifyState {
 // `/ipfs/id/1.0.0` and `/ipfs/id/push/1.0.0` (libp2p's identify specification).
 extension Swarm {
     func handleIdentify() {
-        handle(IdentifyState.name, limit: 4) { [weak self] stream, _ in
+        handleOnConnection(IdentifyState.name, limit: 4) { [weak self] stream, _, member in
             guard let self else { return }
-            self.loop.spawn { await self.answerIdentify(stream) }
+            self.loop.spawn { await self.answerIdentify(stream, on: member) }
         }
-        handle(IdentifyState.pushName, limit: 2) { [weak self] stream, _ in
-            guard let self else { return }
-            self.loop.spawn { await self.takePush(stream) }
+        handleOnConnection(IdentifyState.pushName, limit: 2) { [weak self] stream, _, member in
+            guard let self, let entry = self.peers[stream.remotePeer] else { return }
+            guard entry.pushMeter.take(self.limits.identifyPushRate, at: self.loop.now) else {
+                return self.breakOff(stream, beyondRateOn: member)
+            }
+            self.loop.spawn { await self.takePush(stream, of: entry) }
         }
     }
 
     // MARK: Telling
 
-    private nonisolated(nonsending) func answerIdentify(_ stream: Stream) async {
+    private nonisolated(nonsending) func answerIdentify(_ stream: Stream, on member: SwarmConnection) async {
         stream.setWriteDeadline(after: IdentifyState.timeout)
         do throws(StreamError) {
-            try await stream.writeMessage(ownMessage(for: stream.remotePeer))
+            try await stream.writeMessage(ownMessage(on: member))
             stream.closeWrite()
         } catch {
             giveUp(stream, error)
         }
     }
 
-    /// What this node says of itself to `peer`: of its addresses only those that mean something to it.
-    private func ownMessage(for peer: PeerID) -> Bytes {
-        let remote = peers[peer]?.preferred?.connection.remoteAddress
+    /// What this node says of itself on a connection: where it sees the other end of that one, and of its own addresses
+    /// only those that mean something there.
+    private func ownMessage(on member: SwarmConnection) -> Bytes {
+        let remote = member.connection.remoteAddress
         var info = PeerInfo()
         info.protocolVersion = configuration.protocolVersion
         info.agentVersion = configuration.agentVersion
         info.protocols = protocols.names
         info.observedAddress = remote
-        let record = ownRecord(for: remote.map(IdentifyState.Reach.init) ?? .anywhere)
+        let record = ownRecord(for: IdentifyState.Reach(remote))
         info.record = record
         info.listenAddresses = record.record.addresses
         return IdentifyMessage.write(info, key: identity.publicKey)
@@ -97,16 +107,30 @@ extension Swarm {
     }
 
     private func push() {
+        guard identify.pushes.take(IdentifyState.ownRate, at: loop.now) else {
+            identify.timer?.arm(after: IdentifyState.collectingLong)
+            return
+        }
         for peer in connectedPeers where peers[peer]?.info?.protocols.contains(IdentifyState.pushName) ?? false {
-            loop.spawn { [self] in
-                guard let stream = try? await openStream(to: peer, IdentifyState.pushName) else { return }
-                stream.setWriteDeadline(after: IdentifyState.timeout)
-                try? await stream.writeMessage(ownMessage(for: peer))
-                stream.closeWrite()
-                // A stream that is dropped refuses the answer to the proposal, which some take badly.
-                stream.setReadDeadline(after: IdentifyState.timeout)
-                _ = try? await stream.read(upTo: 1)
-            }
+            loop.spawn { [self] in await push(to: peer) }
+        }
+    }
+
+    /// Pushes over the connection that is there: a peer that has gone meanwhile is not worth a dial.
+    private nonisolated(nonsending) func push(to peer: PeerID) async {
+        guard let entry = peers[peer], let member = entry.preferred else { return }
+        let deadline = loop.now + IdentifyState.timeout
+        guard let stream = try? await openRawStream(on: member, of: entry, by: deadline) else { return }
+        do throws(StreamError) {
+            try stream.propose(IdentifyState.pushName)
+            stream.setWriteDeadline(after: IdentifyState.timeout)
+            try await stream.writeMessage(ownMessage(on: member))
+            stream.closeWrite()
+            // A stream that is dropped refuses the answer to the proposal, which some take badly.
+            stream.setReadDeadline(after: IdentifyState.timeout)
+            _ = try await stream.read(upTo: 1)
+        } catch {
+            stream.reset()
         }
     }
 
@@ -131,9 +155,8 @@ extension Swarm {
         }
     }
 
-    private nonisolated(nonsending) func takePush(_ stream: Stream) async {
+    private nonisolated(nonsending) func takePush(_ stream: Stream, of entry: PeerEntry) async {
         stream.closeWrite()
-        guard let entry = peers[stream.remotePeer] else { return }
         try? await take(stream, of: entry)
     }
 
@@ -170,7 +193,7 @@ extension Swarm {
 
     private func apply(_ message: Bytes, to entry: PeerEntry) {
         var info = entry.info ?? PeerInfo()
-        let before = info.observedAddress
+        let before = info
         do throws(IdentifyError) {
             try IdentifyMessage.read(message, from: entry.peer, into: &info)
         } catch {
@@ -181,8 +204,9 @@ extension Swarm {
         entry.info = info
         memory.draw(message.count - entry.infoSize)
         entry.infoSize = message.count
+        guard isFirst || info != before else { return }
         addressBook.add(info.listenAddresses, of: entry.peer)
-        if let observed = info.observedAddress, isFirst || observed != before {
+        if let observed = info.observedAddress, isFirst || observed != before.observedAddress {
             tell(.observedAddress(observed, by: entry.peer))
         }
         tell(.identified(entry.peer, info))

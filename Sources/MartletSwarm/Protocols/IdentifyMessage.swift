@@ -58,7 +58,12 @@ enum IdentifyMessage {
     }
 
     /// Changes `info` by what all of `bytes`, from `peer`, says. Nothing is changed where it throws.
-    static func read(_ bytes: Bytes, from peer: PeerID, into info: inout PeerInfo) throws(IdentifyError) {
+    ///
+    /// A record that is known already, byte for byte, is not opened by `open` again, which checks its signature.
+    static func read(
+        _ bytes: Bytes, from peer: PeerID, into info: inout PeerInfo,
+        opening open: (Bytes) throws(IdentifyError) -> SignedPeerRecord = IdentifyMessage.open
+    ) throws(IdentifyError) {
         let fields: Fields
         do throws(WireError) {
             fields = try Fields(bytes)
@@ -74,7 +79,7 @@ enum IdentifyMessage {
         if !fields.protocols.isEmpty { changed.protocols = fields.protocols }
         if let address = fields.observed { changed.observedAddress = address }
         if !fields.addresses.isEmpty { changed.listenAddresses = fields.addresses }
-        if let envelope = fields.record {
+        if let envelope = fields.record, envelope != changed.record?.envelope.bytes {
             let record = try open(envelope)
             guard record.record.peerID == peer else { throw .otherRecord }
             if changed.record.map(record.isNewer(than:)) ?? true { changed.record = record }
@@ -83,7 +88,7 @@ enum IdentifyMessage {
         info = changed
     }
 
-    private static func open(_ envelope: Bytes) throws(IdentifyError) -> SignedPeerRecord {
+    static func open(_ envelope: Bytes) throws(IdentifyError) -> SignedPeerRecord {
         do throws(PeerRecordError) {
             return try SignedPeerRecord(opening: envelope)
         } catch {

@@ -76,20 +76,19 @@ extension Swarm {
     }
 
     func handlePing() {
-        handle(Pinger.name, limit: 2) { [weak self] stream, _ in
+        handleOnConnection(Pinger.name, limit: 2) { [weak self] stream, _, member in
             guard let self else { return }
-            self.loop.spawn { await self.answerPings(stream) }
+            self.loop.spawn { await self.answerPings(stream, on: member) }
         }
     }
 
     /// Gives back what comes, 32 bytes at a time, until the other side ends it.
-    private nonisolated(nonsending) func answerPings(_ stream: Stream) async {
+    private nonisolated(nonsending) func answerPings(_ stream: Stream, on member: SwarmConnection) async {
         var meter = RateMeter()
         stream.setWriteDeadline(after: .seconds(60))
         while let ping = try? await stream.read(exactly: Pinger.size) {
             guard meter.take(Pinger.rate, at: loop.now) else {
-                stream.reset()
-                return count(.protocolRate, stream.remotePeer)
+                return breakOff(stream, beyondRateOn: member)
             }
             stream.setWriteDeadline(after: .seconds(60))
             do throws(StreamError) {

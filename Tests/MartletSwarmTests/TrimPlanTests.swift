@@ -1,0 +1,93 @@
+import MartletCrypto
+import MartletIdentity
+import MartletRuntime
+import MartletWire
+import Testing
+
+@testable import MartletSwarm
+
+private func at(_ seconds: Int64) -> Instant { .start + .seconds(100_000 + seconds) }
+
+@Suite("Trim plan")
+struct TrimPlanTests {
+    private let plan = TrimPlan(grace: .seconds(20), salt: 0x1234_5678)
+
+    /// A peer in a network of its own unless `network` says which.
+    private func candidate(
+        _ number: Int, value: Int = 0, protected: Bool = false, busy: Bool = false, outbound: Bool = false,
+        network: Int? = nil, since: Int64 = -50, traffic: UInt64 = 0
+    ) -> TrimPlan.Candidate {
+        let place = network ?? number
+        return TrimPlan.Candidate(
+            peer: PeerID(numberedKey(number).publicKey), value: value, isProtected: protected, isBusy: busy,
+            isOutbound: outbound,
+            network: .neighbourhood(of: IPAddress(10, UInt8(place >> 8), UInt8(place & 0xFF), 1)), since: at(since),
+            traffic: traffic, connections: 1)
+    }
+
+    private func victims(_ all: [TrimPlan.Candidate], _ excess: Int, at now: Int64 = 0) -> [PeerID] {
+        let victims = plan.victims(among: all, excess: excess, at: at(now))
+        #expect(victims == plan.victims(among: all.reversed(), excess: excess, at: at(now)), "in no order of theirs")
+        return victims
+    }
+
+    @Test(
+        "protected peers and those just dialled stay; of the others go the least valuable, inbound, young and idle first"
+    )
+    func order() {
+        let old = [
+            candidate(1, value: 10), candidate(2, protected: true), candidate(3, outbound: true, since: -1),
+            candidate(4, busy: true, since: -30), candidate(5, outbound: true), candidate(6, since: -20),
+            candidate(7, since: -1), candidate(8, value: -1, busy: true), candidate(9, since: -90),
+            candidate(10, since: -91), candidate(11, since: -92),
+        ]
+        let expected = [8, 7, 6, 4, 5, 9, 10, 11, 1].map { old[$0 - 1].peer }
+        #expect(victims(old, 100) == expected)
+        #expect(victims(old, 2) == Array(expected.prefix(2)))
+        #expect(victims(old, 0).isEmpty)
+    }
+
+    @Test("the most crowded network gives up its members first")
+    func crowded() {
+        let crowd = (0..<30).map { candidate($0, network: 500, since: Int64(-100 - $0)) }
+        let others = (100..<110).map { candidate($0, since: Int64(-20 - $0 % 10)) }
+        let gone = Set(victims(crowd + others, 10))
+        #expect(gone == Set(crowd.prefix(10).map(\.peer)))
+    }
+
+    @Test(
+        "the half that has been there longest goes last, with some of much traffic and some of networks nobody can guess"
+    )
+    func best() {
+        let all = (0..<160).map { candidate($0, since: Int64(-1000 + $0), traffic: $0 == 155 ? 1 << 20 : 0) }
+        let gone = Set(victims(all, 70))
+        #expect(all.prefix(80).allSatisfy { !gone.contains($0.peer) })
+        #expect(!gone.contains(all[155].peer))
+        let other = Set(TrimPlan(grace: .seconds(20), salt: 99).victims(among: all, excess: 70, at: at(0)))
+        #expect(gone.count == 70 && other.count == 70)
+        #expect(Set(victims(all, 160)).count == 160, "when that is not enough, they go too")
+    }
+
+    @Test(
+        "25 connections that are made anew every 15 seconds push out themselves",
+        arguments: [true, false])
+    func remade(fromOneNetwork: Bool) {
+        let honest = (0..<100).map { candidate($0, since: Int64(-1000 + $0)) }
+        var there = honest
+        for round in 0..<100 {
+            let now = Int64(round * 15)
+            there.removeAll { candidate in !honest.contains { $0.peer == candidate.peer } }
+            for number in 0..<25 {
+                there.append(
+                    candidate(
+                        1000 + round * 25 + number, busy: true, network: fromOneNetwork ? 999 : 1000 + number,
+                        since: now))
+            }
+            guard there.count > 110 else { continue }
+            let gone = Set(victims(there, there.count - 95, at: now + 5))
+            there.removeAll { gone.contains($0.peer) }
+        }
+        let left = there.filter { candidate in honest.contains { $0.peer == candidate.peer } }.count
+        #expect(left >= 90, "\(left) of 100 honest peers are left")
+    }
+}
