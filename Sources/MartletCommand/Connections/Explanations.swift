@@ -16,6 +16,23 @@ extension ConnectError {
     }
 }
 
+extension SwarmError {
+    /// What failed, and what to do about it, for a person.
+    var explanation: String {
+        switch self {
+        case .dial(let error): error.explanation
+        case .connection: "the connection is over, or has no room for another stream"
+        case .stream(.protocolsNotSupported(let names)):
+            "it does not offer \(names.joined(separator: " or "))"
+        case .stream(.reset), .stream(.stopped): "it broke the stream off; perhaps it has too much to do"
+        case .stream(.truncated): "it ended the stream too early"
+        case .stream(let error): "the stream is over (\(error))"
+        case .violation(let words): "it broke the protocol: \(words)"
+        case .timedOut: "it did not answer in time"
+        }
+    }
+}
+
 extension TransportError {
     /// What failed, and what to do about it, for a person.
     var explanation: String {

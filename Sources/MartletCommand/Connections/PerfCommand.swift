@@ -37,7 +37,7 @@ struct PerfCommand: ParsableCommand {
             do throws(SwarmError) {
                 return (info, try await swarm.perf(to: info.peer, upload: upload, download: download))
             } catch {
-                MartletCommand.complain("\(info.peer) broke the measurement off: \(error)")
+                MartletCommand.complain("cannot measure the way to \(info.peer): \(error.explanation)")
                 throw ExitCode.failure
             }
         }

@@ -57,13 +57,18 @@ extension Swarm {
     public nonisolated(nonsending) func perf(
         to peer: PeerID, upload: UInt64, download: UInt64
     ) async throws(SwarmError) -> PerfResult {
-        let stream = try await openStream(to: peer, Self.perfName)
+        let stream = try await openRawStream(to: peer, by: loop.now + limits.dialTimeout)
         var wanted = Writer(capacity: 8)
         wanted.integer(download)
-        let start = loop.now
+        let start: Instant
         let sent: Instant
         var received: UInt64 = 0
         do throws(StreamError) {
+            // Agreed on before anything is sent: a peer that does not speak it takes what is sent for nonsense, and breaks
+            // the stream off before it can be heard why.
+            stream.setReadDeadline(after: limits.negotiationTimeout)
+            _ = try await stream.negotiate([Self.perfName])
+            start = loop.now
             try await stream.write(wanted.finish())
             try await Self.send(upload, on: stream)
             stream.closeWrite()
