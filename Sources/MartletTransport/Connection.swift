@@ -146,7 +146,8 @@ open class Connection {
     /// that.
     func tellLater(_ body: @escaping () -> Void) {
         news.append(body)
-        guard !isTellingPlanned else { return }
+        // A node that is let go of elsewhere takes its connections with it when its loop is over: nobody is left to hear.
+        guard !isTellingPlanned, loop.isCurrent else { return }
         isTellingPlanned = true
         loop.afterThis { [self] in
             isTellingPlanned = false
