@@ -79,6 +79,8 @@ final class Poller {
         var descriptor: Int32 = -1
         var generation: UInt32 = 0
         var nextFree = Poller.none
+        /// Whether its target stands in `again`.
+        var isCallPlanned = false
     }
 
     /// How many events one wait fetches.
@@ -164,9 +166,12 @@ final class Poller {
     }
 
     /// Calls the target once more as readable, after everything else has had its turn: for one that stops before the
-    /// system has no more, so that one busy descriptor does not hold up the rest.
+    /// system has no more, so that one busy descriptor does not hold up the rest. However often it asks, it is called
+    /// once: an event may come as well, and calls that add up would give a flood an ever larger share.
     func callAgain(_ registration: Registration) {
         precondition(isCurrent(registration), "not registered")
+        guard !places[Int(registration.index)].isCallPlanned else { return }
+        places[Int(registration.index)].isCallPlanned = true
         again.append(registration)
     }
 
@@ -239,7 +244,10 @@ final class Poller {
                 call(Registration(token: token), Readiness(events: event.events), watchdog)
             }
         }
-        for registration in again { call(registration, .again, watchdog) }
+        for registration in again where isCurrent(registration) {
+            places[Int(registration.index)].isCallPlanned = false
+            call(registration, .again, watchdog)
+        }
         if self.again.isEmpty {
             again.removeAll(keepingCapacity: true)
             swap(&again, &self.again)
