@@ -12,6 +12,8 @@ final class QUICConnection: Connection {
     /// Streams that may have something to send, the next one first.
     private var ready: [QUICStream] = []
     private var firstReady = 0
+    /// How many of them have been dropped since.
+    private var droppedReady = 0
     /// How many packets the first stream has had in its turn.
     private var packetsInTurn = 0
     /// Streams that have something to send and no credit for it.
@@ -107,7 +109,7 @@ final class QUICConnection: Connection {
     override func streamReset(_ link: StreamLink, code: UInt64) {
         guard let stream = link.attachment as? QUICStream, let core = session.core else { return }
         ngtcp2_conn_shutdown_stream(core, 0, stream.id, code & Self.maximumCode)
-        stream.dropOutput()
+        drop(stream)
         stopInput(of: stream)
         session.changed()
     }
@@ -224,7 +226,7 @@ final class QUICConnection: Connection {
     /// the code that came with STOP_SENDING: the writer sees 0 in its place.
     func wasStopped(_ stream: QUICStream) {
         stream.link.deliverStop(code: 0)
-        stream.dropOutput()
+        drop(stream)
         passOver(stream)
     }
 
@@ -237,7 +239,7 @@ final class QUICConnection: Connection {
     func ended(_ stream: QUICStream, wasLocal: Bool) {
         stopInput(of: stream)
         shrink(stream)
-        stream.dropOutput()
+        drop(stream)
         stream.link.detach()
         streams[stream.id] = nil
         if !wasLocal, let core = session.core { ngtcp2_conn_extend_max_streams_bidi(core, 1) }
@@ -271,6 +273,7 @@ final class QUICConnection: Connection {
         ready = []
         blocked = []
         firstReady = 0
+        droppedReady = 0
         arrivals = []
         for stream in all {
             stream.link.fail(reason)
@@ -291,6 +294,7 @@ final class QUICConnection: Connection {
         }
         ready.removeAll(keepingCapacity: true)
         firstReady = 0
+        droppedReady = 0
         return nil
     }
 
@@ -311,6 +315,7 @@ final class QUICConnection: Connection {
     /// The first stream cannot send now, or has nothing more to.
     func passOver(_ stream: QUICStream) {
         stream.isReady = false
+        if stream.isDropped { droppedReady -= 1 }
         packetsInTurn = 0
         firstReady += 1
         if firstReady >= 64 {
@@ -332,8 +337,33 @@ final class QUICConnection: Connection {
     /// `count` bytes of streams went out.
     func sent(_ count: Int) { counts.bytesSent += UInt64(count) }
 
+    /// `stream` sends nothing more. If it stands in the queue, behind a stream that may wait for credit for ever, it is
+    /// taken out, together with others that have been dropped.
+    private func drop(_ stream: QUICStream) {
+        guard !stream.isDropped else { return }
+        stream.dropOutput()
+        blocked.removeAll { $0 === stream }
+        guard stream.isReady else { return }
+        droppedReady += 1
+        guard droppedReady >= Self.mostDropped, droppedReady * 2 >= ready.count - firstReady else { return }
+        // Not the first, which may just be written; this may be called from within that.
+        var kept = ready[firstReady...].prefix(1)
+        for other in ready.dropFirst(firstReady + 1) {
+            if other.isDropped { other.isReady = false } else { kept.append(other) }
+        }
+        droppedReady = kept.first?.isDropped == true ? 1 : 0
+        ready = Array(kept)
+        firstReady = 0
+    }
+
+    /// From how many dropped streams in the queue on it is gone through. Each may hold a piece of output.
+    private static let mostDropped = 8
+
+    /// How many streams are kept in the queue of those that send next.
+    var queueLength: Int { ready.count - firstReady + blocked.count }
+
     private func makeReady(_ stream: QUICStream) {
-        guard !stream.isReady else { return }
+        guard !stream.isReady, !stream.isDropped else { return }
         stream.isReady = true
         ready.append(stream)
     }

@@ -30,7 +30,8 @@ final class QUICStream {
     /// Whether the output ends behind the pieces.
     private var ends = false
     private var isEndSent = false
-    private var isDropped = false
+    /// Whether nothing more is sent.
+    private(set) var isDropped = false
     /// Whether it waits in the connection's list of those that can send.
     var isReady = false
     /// Whether what comes in is thrown away.

@@ -72,7 +72,7 @@ public final class QUICTransport: Transport {
             let now = environment.loop.now
             let limit = now + (deadline - now) / (remotes.count - turn)
             do throws(TransportError) {
-                let endpoint = try endpoint(for: remote.ip.family)
+                let endpoint = try endpoint(for: remote)
                 return try await endpoint.dial(remote, expecting: expected, deadline: limit)
             } catch {
                 if error == .cancelled { throw error }
@@ -103,11 +103,11 @@ public final class QUICTransport: Transport {
         throw failure == .cancelled ? .cancelled : failure == .timedOut ? .timedOut(.lookUp) : .name(failure)
     }
 
-    private func endpoint(for family: IPAddress.Family) throws(TransportError) -> QUICEndpoint {
-        if let endpoint = endpoints.first(where: { $0.port.socket.localAddress.ip.family == family }) {
-            return endpoint
-        }
-        return try bind(SocketAddress(family == .v4 ? .anyV4 : .anyV6, port: 0))
+    /// A port from which `remote` can be reached, one that accepts connections if there is any, else a new one.
+    private func endpoint(for remote: SocketAddress) throws(TransportError) -> QUICEndpoint {
+        let usable = endpoints.filter { $0.port.socket.localAddress.reaches(remote) }
+        if let endpoint = usable.first(where: { $0.inbound != nil }) ?? usable.first { return endpoint }
+        return try bind(SocketAddress(remote.ip.isV4 ? .anyV4 : .anyV6, port: 0))
     }
 
     private func bind(_ address: SocketAddress) throws(TransportError) -> QUICEndpoint {
@@ -183,5 +183,19 @@ private final class QUICListener: TransportListener {
 
     override func close() {
         endpoint.inbound = nil
+    }
+}
+
+extension SocketAddress {
+    /// Whether a socket that is bound here can send to `remote`: the address is open, or it is one of the same reach. From
+    /// any other the answers do not find back, or nothing leaves.
+    fileprivate func reaches(_ remote: SocketAddress) -> Bool {
+        guard ip.family == remote.ip.family else { return false }
+        if ip.isUnspecified { return true }
+        if ip.isLoopback || remote.ip.isLoopback { return ip.isLoopback && remote.ip.isLoopback }
+        if ip.isLinkLocal || remote.ip.isLinkLocal {
+            return ip.isLinkLocal && remote.ip.isLinkLocal && (ip.isV4 || scope == remote.scope)
+        }
+        return ip.isGlobal == remote.ip.isGlobal
     }
 }

@@ -289,4 +289,27 @@ struct QUICConnectionTests {
         #expect(first.1 == 150)
         #expect(first == second)
     }
+
+    @Test("a dial leaves by a port that reaches its target: not by one that is bound to loopback, unless it stays here")
+    func portOfItsReach() throws {
+        let world = World(seed: 17)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        bob.start()
+        var local: [SocketAddress] = []
+        alice.start(listens: false) { alice in
+            let own = Multiaddr.quic(SocketAddress(.loopbackV4, port: 4001))
+            let loop = alice.environment.loop
+            _ = try alice.transport.listen(on: own, Inbound(connected: { _ in }))
+            for address in [own, bob.address, bob.address] {
+                let connection = try await alice.transport.dial(
+                    address, expecting: nil, deadline: loop.now + .seconds(5))
+                let session = try #require(connection as? QUICConnection).session
+                local.append(session.endpoint.port.socket.localAddress)
+            }
+        }
+        try world.run(within: .seconds(20)) { local.count == 3 }
+        #expect(local.map(\.ip) == [.loopbackV4, .anyV4, .anyV4])
+        #expect(local[1].port == local[2].port)
+    }
 }
