@@ -32,7 +32,7 @@ struct Topics {
     nonisolated(nonsending) static func onOnePort(_ environment: SystemEnvironment) async throws {
         var random = environment.random
         let quic = QUICTransport(environment: environment, hostKey: .ed25519(using: &random))
-        let inbound = Inbound(admit: { _ in true }, failed: { _, _ in }, connected: { print($0.remoteAddress) })
+        let inbound = Inbound(connected: { print($0.remoteAddress) })
         let listener = try quic.listen(on: try Multiaddr(parsing: "/ip4/0.0.0.0/udp/4001/quic-v1"), inbound)
         let configuration = MainlineConfiguration()
         let dht = MainlineDHT(configuration, environment: environment, ports: quic.ports.map { SharedDatagramPort($0) })

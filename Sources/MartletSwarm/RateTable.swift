@@ -19,6 +19,17 @@ package struct RateMeter: Sendable {
         return true
     }
 
+    /// Whether it may happen once more at `now`.
+    func allows(_ rate: Rate, at now: Instant) -> Bool {
+        var copy = self
+        return copy.take(rate, at: now)
+    }
+
+    /// Counts once what has happened by `now`, even if it was not allowed: it delays what comes next.
+    mutating func charge(_ rate: Rate, at now: Instant) {
+        restedAt = max(restedAt, now) + .nanoseconds(Int64(1_000_000_000 / rate.perSecond))
+    }
+
     /// Whether nothing is remembered any more.
     func isRested(at now: Instant) -> Bool { restedAt <= now }
 }
@@ -46,6 +57,19 @@ struct RateTable<Source: Hashable & Sendable>: Sendable {
             if meters.count >= capacity { return shared.take(rate, at: now) }
         }
         return meters[source, default: RateMeter()].take(rate, at: now)
+    }
+
+    /// Whether `source` may once more at `now`.
+    func allows(_ source: Source, at now: Instant) -> Bool {
+        if let meter = meters[source] { return meter.allows(rate, at: now) }
+        return meters.count < capacity || shared.allows(rate, at: now)
+    }
+
+    /// Counts `source` once, even if it may not at `now`.
+    mutating func charge(_ source: Source, at now: Instant) {
+        if meters[source] == nil, meters.count >= capacity { sweep(at: now) }
+        if meters[source] == nil, meters.count >= capacity { return shared.charge(rate, at: now) }
+        meters[source, default: RateMeter()].charge(rate, at: now)
     }
 
     /// Forgets who has rested. At most once a second, since it looks at all of them.

@@ -22,6 +22,8 @@ public enum Refusal: String, MetricLabels, Error {
     case pendingInbound = "pending_inbound"
     /// The IP address has as many connections being made as one may have.
     case pendingPerAddress = "pending_per_address"
+    /// The network has as many connections being made as one may have, which depends on how many places are left.
+    case pendingPerNetwork = "pending_per_network"
     /// As many dials are under way as may be.
     case pendingOutbound = "pending_outbound"
     /// The IP address connects too often.

@@ -240,10 +240,7 @@ public final class Swarm {
             } else {
                 access.refusal(of: peer, at: connection.remoteAddress.ipAddress)
             }
-        if let refusal {
-            if case .admitted(let address) = entrance { gate.abandon(from: address) }
-            throw refusal
-        }
+        if let refusal { throw refusal }
         if let refusal = gate.establish(peer, by: entrance) { throw refusal }
     }
 

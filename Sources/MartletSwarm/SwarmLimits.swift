@@ -28,18 +28,24 @@ public struct SwarmLimits: Hashable, Sendable {
     /// inbound one has no such time: a stranger would only have to connect again before it is over.
     public var trimGrace = Duration.seconds(20)
     /// Inbound connections that are being made, in all.
+    ///
+    /// When half of these places are taken, a network may hold no more of them than are left, and an address a quarter of
+    /// that, so that a few hosts that dial and say nothing never take the last ones.
     public var pendingInbound = 256
+    /// How many of them may be from addresses that are not proven, as the first packet of QUIC is. Beyond this, and when
+    /// the rates of an address are used up, an address must be proven first.
+    public var pendingUnproven = 64
     /// Dials under way, in all.
     public var pendingOutbound = 128
-    /// Inbound connections that are being made, from one IP address.
+    /// Inbound connections that are being made, from one IPv4 address or IPv6 /64 that is proven.
     public var pendingPerAddress = 32
     /// Connections with one peer.
     public var connectionsPerPeer = 4
-    /// Inbound connections from one IP address, made or being made.
+    /// Inbound connections from one IPv4 address or IPv6 /64, made or being made.
     public var connectionsPerAddress = 64
     /// Inbound connections from one IPv4 /24 or IPv6 /48, made or being made.
     public var connectionsPerNetwork = 256
-    /// New inbound connections from one IP address.
+    /// New inbound connections from one IPv4 address or IPv6 /64. They are counted when the address is proven.
     ///
     /// A handshake costs about half a millisecond, so one address can take up half a percent of a core and no more. The
     /// burst lets all that may be connected from it come back at once, as after a restart of this node.

@@ -19,11 +19,11 @@ extension Swarm {
             throw .unsupportedAddress(address)
         }
         let inbound = Inbound(
-            admit: { [weak self] address in self?.admit(from: address) ?? false },
-            failed: { [weak self] address, error in self?.abandon(from: address, error) },
-            connected: { [weak self] connection in
+            admit: { [weak self] in self?.admit(from: $0, isProven: $1) ?? .refused },
+            failed: { [weak self] in self?.failed(from: $0, $1) },
+            connected: { [weak self] connection, admission in
                 guard let self else { return connection.abort() }
-                self.arrived(connection)
+                self.arrived(connection, admission)
             })
         let listener = try transport.listen(on: address, inbound)
         listeners.append(Listener(address: listener.address, listener: listener))
@@ -70,26 +70,41 @@ extension Swarm {
 
     // MARK: Who comes
 
-    private func admit(from address: Multiaddr) -> Bool {
+    private func admit(from address: Multiaddr, isProven: Bool) -> Inbound.Answer {
         let ip = address.ipAddress
-        let refusal =
-            ip.flatMap { access.refusal(of: $0) } ?? (memory.isExhausted ? .memory : nil)
-            ?? gate.admit(from: ip, at: loop.now)
+        var refusal = ip.flatMap { access.refusal(of: $0) } ?? (memory.isExhausted ? .memory : nil)
+        if refusal == nil {
+            switch gate.admit(from: ip, isProven: isProven, at: loop.now) {
+            case .admitted: break
+            case .mustProve: return .proveAddress
+            case .refused(let reason): refusal = reason
+            }
+        }
         metrics.pendingInbound.record(Int64(gate.pending))
-        if let refusal { count(refusal, nil, address) }
-        return refusal == nil
+        if let refusal {
+            count(refusal, nil, address)
+            return .refused
+        }
+        return .admitted(
+            Admission(of: address, isProven: isProven) { [weak self] in
+                guard let self else { return }
+                gate.leave(from: ip, isProven: isProven)
+                metrics.pendingInbound.record(Int64(gate.pending))
+            })
     }
 
-    private func abandon(from address: Multiaddr, _ error: TransportError) {
-        gate.abandon(from: address.ipAddress)
-        metrics.pendingInbound.record(Int64(gate.pending))
+    private func failed(from address: Multiaddr, _ error: TransportError) {
         metrics.inboundFailures[SwarmMetrics.Failure(error)].increment()
         log.debug("an inbound connection came to nothing", ["address": address, "error": "\(error)"])
     }
 
-    private func arrived(_ connection: Connection) {
+    private func arrived(_ connection: Connection, _ admission: Admission) {
+        let ip = admission.address.ipAddress
+        // Its handshake is done, so what was sent to the address did arrive.
+        if !admission.isProven { gate.charge(ip, at: loop.now) }
+        admission.giveBack()
         guard !isShutDown else { return connection.close() }
         // Why it was refused has been counted; there is nothing more to do.
-        _ = try? adopt(connection, by: .admitted(connection.remoteAddress.ipAddress))
+        _ = try? adopt(connection, by: .admitted(ip))
     }
 }

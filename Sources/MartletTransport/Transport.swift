@@ -65,22 +65,49 @@ extension Connection {
 
 /// Takes what comes to a listener.
 public struct Inbound {
-    /// Whether one who knocks from that address is let in. Asked before anything costs much.
-    public var admit: (Multiaddr) -> Bool
-    /// Takes a connection.
-    public var connected: (Connection) -> Void
-    /// Hears of one that was admitted and came to nothing.
+    /// What one who knocks is told.
+    public enum Answer {
+        /// Come in. The place is given back when the admission is.
+        case admitted(Admission)
+        /// Show first that what is sent to your address reaches you.
+        case proveAddress
+        /// No. The reason has been counted.
+        case refused
+    }
+
+    /// Decides about one who knocks from an address, before anything costs much, and hears whether that address is
+    /// proven: what is sent there is known to arrive. One that is proven is never asked to prove it.
+    ///
+    /// Bounds on what one address does are held against a proven one only. Anyone can write the address of somebody else
+    /// on a packet, and nobody may be locked out that way.
+    public var admit: (_ address: Multiaddr, _ isProven: Bool) -> Answer
+    /// Takes a connection, and the place that it was made on.
+    public var connected: (Connection, Admission) -> Void
+    /// Hears of one that was admitted and came to nothing. Its place has been given back.
     public var failed: (Multiaddr, TransportError) -> Void
 
-    /// Takes connections by `connected`.
+    /// Takes the connections that `admit` lets in by `connected`.
     public init(
-        admit: @escaping (Multiaddr) -> Bool = { _ in true },
+        admit: @escaping (_ address: Multiaddr, _ isProven: Bool) -> Answer,
         failed: @escaping (Multiaddr, TransportError) -> Void = { _, _ in },
-        connected: @escaping (Connection) -> Void
+        connected: @escaping (Connection, Admission) -> Void
     ) {
         self.admit = admit
         self.failed = failed
         self.connected = connected
+    }
+
+    /// Takes all connections by `connected`.
+    public init(
+        failed: @escaping (Multiaddr, TransportError) -> Void = { _, _ in },
+        connected: @escaping (Connection) -> Void
+    ) {
+        self.init(
+            admit: { .admitted(Admission(of: $0, isProven: $1)) }, failed: failed,
+            connected: { connection, admission in
+                admission.giveBack()
+                connected(connection)
+            })
     }
 }
 

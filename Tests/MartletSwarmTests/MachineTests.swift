@@ -72,18 +72,20 @@ struct ConnectionGateTests {
 
     @Test("each bound refuses the connection that goes beyond it, by its own name")
     func bounds() {
-        let bounds: [(WritableKeyPath<SwarmLimits, Int>, Refusal, sameAddress: Bool)] = [
-            (\.pendingInbound, .pendingInbound, false), (\.pendingPerAddress, .pendingPerAddress, true),
-            (\.connectionsPerAddress, .connectionsPerAddress, true),
-            (\.connectionsPerNetwork, .connectionsPerNetwork, false), (\.connections, .connections, false),
+        let bounds: [(WritableKeyPath<SwarmLimits, Int>, Refusal, (UInt8) -> IPAddress)] = [
+            (\.pendingInbound, .pendingInbound, { IPAddress(192, 0, $0, 1) }),
+            (\.pendingPerAddress, .pendingPerAddress, { _ in IPAddress(192, 0, 2, 1) }),
+            (\.connectionsPerAddress, .connectionsPerAddress, { _ in IPAddress(192, 0, 2, 1) }),
+            (\.connectionsPerAddress, .connectionsPerAddress, { IPAddress(v6: 0x2001_0db8 << 96 | UInt128($0)) }),
+            (\.connectionsPerNetwork, .connectionsPerNetwork, { IPAddress(192, 0, 2, $0) }),
+            (\.connections, .connections, { IPAddress(192, 0, 2, $0) }),
         ]
-        for (bound, refusal, sameAddress) in bounds {
+        for (bound, refusal, place) in bounds {
             var gate = gate { $0[keyPath: bound] = 5 }
-            let places = (0..<6).map { IPAddress(192, 0, 2, sameAddress ? 1 : $0) }
-            let answers = places.map { gate.admit(from: $0, at: at(0)) }
-            #expect(answers == [nil, nil, nil, nil, nil, refusal])
-            gate.abandon(from: places[0])
-            #expect(calling(&gate) { $0.admit(from: places[5], at: at(0)) } == nil)
+            let answers = (0..<6).map { gate.admit(from: place($0), at: at(0)) }
+            #expect(answers == Array(repeating: .admitted, count: 5) + [.refused(refusal)])
+            gate.leave(from: place(0))
+            #expect(calling(&gate) { $0.admit(from: place(5), at: at(0)) } == .admitted)
         }
     }
 
@@ -115,11 +117,15 @@ struct ConnectionGateTests {
         }
         let home = IPAddress(192, 0, 2, 1)
         for _ in 0..<100 {
-            var answers: [Refusal?] = [gate.admit(from: home, at: at(0)), gate.establish(peer(1), by: .admitted(home))]
-            answers += [gate.admit(from: home.mapped, at: at(0)), gate.establish(peer(1), by: .admitted(home))]
-            answers += [gate.admit(from: home, at: at(0)), gate.admit(from: home, at: at(0))]
-            answers += [gate.establish(peer(2), by: .admitted(home)), gate.establish(peer(3), by: .dialled)]
-            #expect(answers == [nil, nil, nil, .connectionsPerPeer, nil, .connectionsPerAddress, nil, nil])
+            var answers: [Refusal?] = []
+            for (number, home) in [(1, home), (1, home.mapped), (2, home)] as [(UInt8, IPAddress)] {
+                #expect(calling(&gate) { $0.admit(from: home, at: at(0)) } == .admitted)
+                gate.leave(from: home)
+                answers.append(gate.establish(peer(number), by: .admitted(home)))
+            }
+            #expect(calling(&gate) { $0.admit(from: home, at: at(0)) } == .refused(.connectionsPerAddress))
+            answers.append(gate.establish(peer(3), by: .dialled))
+            #expect(answers == [nil, .connectionsPerPeer, nil, nil])
             #expect(gate.established == 3)
             gate.close(peer(1), by: .admitted(home))
             gate.close(peer(2), by: .admitted(home))
@@ -138,8 +144,46 @@ struct ConnectionGateTests {
         let answers = [one, one, one, IPAddress(192, 0, 2, 2), IPAddress(192, 0, 2, 3)].map {
             gate.admit(from: $0, at: at(0))
         }
-        #expect(answers == [nil, nil, .addressRate, nil, .networkRate])
-        #expect(calling(&gate) { $0.admit(from: one, at: at(1000)) } == nil)
+        #expect(answers == [.admitted, .admitted, .refused(.addressRate), .admitted, .refused(.networkRate)])
+        #expect(calling(&gate) { $0.admit(from: one, at: at(1000)) } == .admitted)
+    }
+
+    @Test("packets that bear an address use up nothing of it; when they are many, or its rate is used up, it is proven")
+    func unproven() {
+        var limits = SwarmLimits()
+        limits.addressRate = Rate(burst: 2, perSecond: 1)
+        limits.pendingUnproven = 5
+        var gate = ConnectionGate(limits)
+        let one = IPAddress(192, 0, 2, 1)
+        let answers = (0..<6).map { _ in gate.admit(from: one, isProven: false, at: at(0)) }
+        #expect(answers == Array(repeating: .admitted, count: 5) + [.mustProve])
+        let other = IPAddress(198, 51, 100, 1)
+        #expect(calling(&gate) { $0.admit(from: other, isProven: false, at: at(0)) } == .mustProve)
+        #expect(calling(&gate) { $0.admit(from: one, at: at(0)) } == .admitted)
+        for _ in 0..<5 { gate.leave(from: one, isProven: false) }
+        #expect(gate.pending == 1)
+        // Two of them turn out to be there in earnest.
+        gate.charge(one, at: at(0))
+        gate.charge(one, at: at(0))
+        #expect(calling(&gate) { $0.admit(from: one, isProven: false, at: at(0)) } == .mustProve)
+        #expect(calling(&gate) { $0.admit(from: one, at: at(0)) } == .refused(.addressRate))
+        #expect(calling(&gate) { $0.admit(from: one, at: at(1000)) } == .refused(.addressRate))
+        #expect(calling(&gate) { $0.admit(from: one, isProven: false, at: at(2000)) } == .admitted)
+    }
+
+    @Test("hosts and networks that dial and say nothing leave places for others, however many each is allowed")
+    func crowds() {
+        for places in [(0..<8).map { IPAddress(192, 0, UInt8($0), 1) }, (0..<200).map { IPAddress(192, 0, 2, $0) }] {
+            var gate = gate { _ in }
+            for _ in 0..<100 {
+                for place in places { _ = gate.admit(from: place, at: at(0)) }
+            }
+            #expect(gate.pending < 200)
+            let others = (0..<40).map { gate.admit(from: IPAddress(198, 51, $0, 1), at: at(0)) }
+            #expect(others.allSatisfy { $0 == .admitted })
+            for _ in 0..<gate.pending { gate.leave(from: nil) }
+            #expect(gate.pending == 0)
+        }
     }
 }
 

@@ -24,7 +24,7 @@ private final class SharedHost {
     func start(_ body: nonisolated(nonsending) @escaping (SharedHost) async throws -> Void = { _ in }) {
         host.start { [self] environment in
             quic = QUICTransport(environment: environment, hostKey: key)
-            let inbound = Inbound(admit: { _ in true }, failed: { _, _ in }, connected: { Self.echo(on: $0) })
+            let inbound = Inbound(connected: { Self.echo(on: $0) })
             for any in [IPAddress.anyV4, .anyV6] {
                 _ = try quic.listen(on: Self.quic(SocketAddress(any, port: Self.port)), inbound)
             }

@@ -32,9 +32,8 @@ final class QUICEndpoint {
     private var random: RandomSource
     private var table: [ConnectionID: QUICSession] = [:]
     private var tokens: [ResetToken: QUICSession] = [:]
-    /// Unfinished connections that others dial, by address, or by network for IPv6.
-    var halfOpen: [IPAddress: Int] = [:]
-    var strayAnswers: RateLimit
+    /// Who dials and is not yet in.
+    var door: QUICDoor
     private var lastNumber: UInt64 = 0
     /// Sessions by number: those that are over too, until late packets have died out.
     private(set) var sessions: [UInt64: QUICSession] = [:]
@@ -60,7 +59,7 @@ final class QUICEndpoint {
             .sha256, input: hostKey.protobuf.span, salt: Bytes().span,
             info: Bytes(utf8: "martlet QUIC stateless reset").span, count: 32)
         retrySecret = Secret(count: 32, using: &random)
-        strayAnswers = RateLimit(perSecond: limits.strayAnswersPerSecond)
+        door = QUICDoor(limits)
         // The transport closes a port before it lets go of its endpoint. Weak references would make every other slow.
         port.register(.quic) { [unowned self] in receive($0) }
         // The same holds here.
@@ -258,9 +257,9 @@ final class QUICEndpoint {
     func keep(_ session: QUICSession) {
         sessions[session.number] = session
         statistics.connections += 1
-        guard let address = session.countedAs else { return }
-        statistics.halfOpen += 1
-        halfOpen[address, default: 0] += 1
+        guard let newcomer = session.newcomer else { return }
+        door.began(newcomer)
+        statistics.halfOpen = door.halfOpen
     }
 
     /// The handshake of `session` is done.
@@ -280,9 +279,9 @@ final class QUICEndpoint {
     }
 
     private func noLongerHalfOpen(_ session: QUICSession) {
-        guard let address = session.countedAs, let count = halfOpen[address] else { return }
-        statistics.halfOpen -= 1
-        halfOpen[address] = count > 1 ? count - 1 : nil
+        guard let newcomer = session.newcomer else { return }
+        door.finished(newcomer)
+        statistics.halfOpen = door.halfOpen
     }
 
     /// Packets for `session` are those of a stranger from now on.

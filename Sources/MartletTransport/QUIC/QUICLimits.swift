@@ -8,7 +8,13 @@ public struct QUICLimits: Hashable, Sendable {
     public var halfOpen = 512
     /// From how many unfinished ones on a dialer must prove its address first, by Retry.
     public var halfOpenBeforeRetry = 64
-    /// How many of the unfinished may come from one IPv4 address or one IPv6 /64.
+    /// From how many unfinished ones on that bear one IPv4 address or IPv6 /64 without proof, the next must prove it.
+    public var halfOpenPerAddressBeforeRetry = 8
+    /// How many handshakes a second are begun with dialers that have not proven their addresses; the next must do so
+    /// first. A handshake costs about half a millisecond, so packets with made-up addresses take up one twentieth of a
+    /// core. Those that come from this host itself are not counted.
+    public var handshakesPerSecondBeforeRetry = 100
+    /// How many of the unfinished may come from one IPv4 address or one IPv6 /64 that is proven.
     public var halfOpenPerAddress = 32
     /// How long a handshake may take.
     public var handshakeTimeout = Duration.seconds(10)
@@ -27,8 +33,11 @@ public struct QUICLimits: Hashable, Sendable {
     /// How many bytes QUIC may hold for a connection where the node's memory is used up, beside what its own packets in
     /// flight take. One that holds more is closed.
     public var memoryWhenExhausted = 128 << 10
-    /// How many answers a second strangers get who have no connection: Version Negotiation, Retry, refusals and
-    /// stateless resets together.
+    /// How many Retry packets a second are sent. They have a rate of their own because they are the way in for everyone
+    /// while there is a flood.
+    public var retriesPerSecond = 10_000
+    /// How many other answers a second strangers get who have no connection: Version Negotiation, refusals and stateless
+    /// resets together.
     public var strayAnswersPerSecond = 1_000
 
     /// The defaults.

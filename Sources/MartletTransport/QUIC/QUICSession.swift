@@ -37,8 +37,8 @@ final class QUICSession {
     private var lateMessages: LateMessages
     /// Whether nobody dialled it from here.
     var isInbound: Bool { handshake.role == .server }
-    /// For one that somebody else dialled, under which address it is counted as unfinished.
-    let countedAs: IPAddress?
+    /// For one that somebody else dialled, under what it is counted as unfinished.
+    let newcomer: QUICNewcomer?
     /// The peer that was dialled, where that matters.
     private let expected: PeerID?
     /// Where ngtcp2 has its memory from.
@@ -79,10 +79,10 @@ final class QUICSession {
     /// A session over `path`, made for `role` by `make`, which is given what ngtcp2 keeps as its user's data.
     init(
         _ endpoint: QUICEndpoint, role: TLSRole, local: SocketAddress, remote: SocketAddress, expecting: PeerID? = nil,
-        countedAs: IPAddress? = nil, outcome: @escaping Outcome
+        newcomer: QUICNewcomer? = nil, outcome: @escaping Outcome
     ) {
         self.endpoint = endpoint
-        self.countedAs = countedAs
+        self.newcomer = newcomer
         self.outcome = outcome
         expected = expecting
         localAddress = local

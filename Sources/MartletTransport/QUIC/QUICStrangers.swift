@@ -41,11 +41,7 @@ extension QUICEndpoint {
             refuse(.memory)
             return sendRefusal(datagram, initial, UInt64(NGTCP2_CONNECTION_REFUSED))
         }
-        guard statistics.halfOpen < limits.halfOpen else { return refuse(.halfOpen) }
         let source = datagram.source
-        let counted = source.ip.isV4 ? source.ip : source.ip.prefix(64)
-        guard halfOpen[counted, default: 0] < limits.halfOpenPerAddress else { return refuse(.halfOpenPerAddress) }
-        guard inbound.admit(.quic(source)) else { return refuse(.notAdmitted) }
         var original: ngtcp2_cid?
         if initial.tokenlen > 0, initial.token[0] == UInt8(NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY) {
             original = verifiedToken(datagram, initial)
@@ -53,25 +49,38 @@ extension QUICEndpoint {
                 refuse(.token)
                 return sendRefusal(datagram, initial, UInt64(NGTCP2_INVALID_TOKEN))
             }
-        } else if statistics.halfOpen >= limits.halfOpenBeforeRetry {
+        }
+        let newcomer = QUICNewcomer(source.ip, isProven: original != nil)
+        if door.mustProve(newcomer, at: loop.now) {
             refuse(.addressNotProven)
             return sendRetry(datagram, initial)
         }
-        begin(datagram, initial, original: original, countedAs: counted, inbound)
+        if let refusal = door.refusal(of: newcomer) { return refuse(refusal) }
+        switch inbound.admit(.quic(source), newcomer.isProven) {
+        case .admitted(let admission):
+            begin(datagram, initial, original: original, newcomer, inbound, admission)
+        case .proveAddress:
+            refuse(.addressNotProven)
+            sendRetry(datagram, initial)
+        case .refused: refuse(.notAdmitted)
+        }
     }
 
     private func refuse(_ reason: QUICRefusal) { statistics[reason] += 1 }
 
     private func begin(
-        _ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd, original: ngtcp2_cid?, countedAs: IPAddress,
-        _ inbound: Inbound
+        _ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd, original: ngtcp2_cid?, _ newcomer: QUICNewcomer,
+        _ inbound: Inbound, _ admission: Admission
     ) {
         let local = local(datagram.localAddress)
         let remote = datagram.source
-        let session = QUICSession(self, role: .server, local: local, remote: remote, countedAs: countedAs) { result in
+        // The session calls this once, or is let go of without it: the place is given back on every way out.
+        let session = QUICSession(self, role: .server, local: local, remote: remote, newcomer: newcomer) { result in
             switch result {
-            case .success(let connection): inbound.connected(connection)
-            case .failure(let error): inbound.failed(.quic(remote), error)
+            case .success(let connection): inbound.connected(connection, admission)
+            case .failure(let error):
+                admission.giveBack()
+                inbound.failed(.quic(remote), error)
             }
         }
         var settings = settings(for: remote)
@@ -129,7 +138,7 @@ extension QUICEndpoint {
         var destination = initial.scid
         var original = initial.dcid
         let remote = inPath.path.pointee.remote
-        answer(datagram) { room in
+        answer(datagram, isAllowed: door.allowsRetry(at: loop.now)) { room in
             withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { token in
                 let count = retrySecret.withUnsafeBytes {
                     ngtcp2_crypto_generate_retry_token(
@@ -147,7 +156,7 @@ extension QUICEndpoint {
     private func sendVersions(_ datagram: borrowing Datagram, _ header: ngtcp2_version_cid) {
         guard header.dcidlen <= ConnectionID.maximumSize, header.scidlen <= ConnectionID.maximumSize else { return }
         let random = randomByte()
-        answer(datagram) { room in
+        answer(datagram, isAllowed: door.allowsAnswer(at: loop.now)) { room in
             var versions = [UInt32(NGTCP2_PROTO_VER_V1)]
             return ngtcp2_pkt_write_version_negotiation(
                 room.baseAddress!, room.count, random, header.scid, header.scidlen, header.dcid, header.dcidlen,
@@ -158,7 +167,7 @@ extension QUICEndpoint {
     private func sendRefusal(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd, _ code: UInt64) {
         var destination = initial.scid
         var source = initial.dcid
-        answer(datagram) { room in
+        answer(datagram, isAllowed: door.allowsAnswer(at: loop.now)) { room in
             ngtcp2_crypto_write_connection_close(
                 room.baseAddress!, room.count, initial.version, &destination, &source, code, nil, 0)
         }
@@ -171,7 +180,7 @@ extension QUICEndpoint {
         guard padding >= NGTCP2_MIN_STATELESS_RESET_RANDLEN, let id = ConnectionID(ofShortHeader: datagram.bytes)
         else { return }
         var cid = id.cid
-        let sent = answer(datagram) { room in
+        let sent = answer(datagram, isAllowed: door.allowsAnswer(at: loop.now)) { room in
             withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 32 + ResetToken.size) { scratch in
                 let token = scratch.baseAddress! + 32
                 guard writeResetToken(for: &cid, to: token) else { return 0 }
@@ -183,12 +192,13 @@ extension QUICEndpoint {
         if sent { statistics.resetsSent += 1 }
     }
 
-    /// Sends what `write` writes to where `datagram` came from, unless too many strangers were answered already.
+    /// Sends what `write` writes to where `datagram` came from, unless too many strangers were answered already. Returns
+    /// whether it was sent.
     @discardableResult
     private func answer(
-        _ datagram: borrowing Datagram, _ write: (UnsafeMutableBufferPointer<UInt8>) -> Int
+        _ datagram: borrowing Datagram, isAllowed: Bool, _ write: (UnsafeMutableBufferPointer<UInt8>) -> Int
     ) -> Bool {
-        guard strayAnswers.allows(at: loop.now) else {
+        guard isAllowed else {
             statistics[.answersExhausted] += 1
             return false
         }

@@ -133,15 +133,19 @@ public final class TCPTransport: Transport {
             super.init(address: .tcp(listener.localAddress))
             listener.onConnection = { stream in
                 let remoteAddress = Multiaddr(stream.remoteAddress)
-                guard inbound.admit(remoteAddress) else { return stream.reset() }
+                // The kernel's handshake has proven the address.
+                guard case .admitted(let admission) = inbound.admit(remoteAddress, true) else {
+                    return stream.reset()
+                }
                 let loop = stream.loop
                 loop.spawn("upgrade") {
                     let request = UpgradeRequest(
                         direction: .inbound, localAddress: Multiaddr(stream.localAddress),
                         remoteAddress: remoteAddress, transport: transport, deadline: loop.now + .seconds(60))
                     do throws(TransportError) {
-                        inbound.connected(try await upgrader.upgrade(stream, request))
+                        inbound.connected(try await upgrader.upgrade(stream, request), admission)
                     } catch {
+                        admission.giveBack()
                         inbound.failed(remoteAddress, error)
                     }
                 }

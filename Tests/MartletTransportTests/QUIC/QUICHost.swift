@@ -43,7 +43,7 @@ final class QUICHost {
     var forged: TLSCredentials?
     /// What its connections draw from.
     var memory: MemoryBudget?
-    var admit: (Multiaddr) -> Bool = { _ in true }
+    var admit: (Multiaddr, Bool) -> Inbound.Answer = { .admitted(Admission(of: $0, isProven: $1)) }
     private(set) var transport: QUICTransport!
     private(set) var environment: SimulatedEnvironment!
     private(set) var accepted: [Connection] = []
@@ -84,7 +84,7 @@ final class QUICHost {
         guard listens else { return }
         let inbound = Inbound(
             admit: admit, failed: { [weak self] in self?.failures.append($1) },
-            connected: { [weak self] in self?.echo(on: $0) })
+            connected: { [weak self] connection, _ in self?.echo(on: connection) })
         _ = try transport.listen(on: Multiaddr.quic(SocketAddress(.anyV4, port: Self.port)), inbound)
     }
 
@@ -123,6 +123,16 @@ extension QUICHost {
             return error as? TransportError
         }
     }
+}
+
+/// A first packet of QUIC that a dialer could have sent after a Retry, with a token that is none, and nothing in it that
+/// can be decrypted.
+func firstPacket(number: UInt16, token: [UInt8]) -> Bytes {
+    let id: [UInt8] = [0x90, 1, 2, 3, 4, 5, UInt8(number >> 8), UInt8(number & 0xFF)]
+    var packet: [UInt8] = [0xC3, 0, 0, 0, 1, 8] + id + [0, UInt8(token.count)] + token
+    let rest = 1200 - packet.count - 2
+    packet += [0x40 | UInt8(rest >> 8), UInt8(rest & 0xFF)]
+    return Bytes(packet + Array(repeating: 7, count: rest))
 }
 
 extension Connection {

@@ -86,6 +86,91 @@ struct QUICHostileTests {
         #expect(bob.endpoint.sessions.count == 1)
     }
 
+    @Test("a place is given back on every way out: a bad token, a Retry, silence, the end of the port, a connection")
+    func places() throws {
+        let world = World(seed: 55)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        let packets = try firstPackets(40, to: bob.address)
+        var taken = 0
+        var proofs: [Bool] = []
+        bob.admit = { address, isProven in
+            taken += 1
+            proofs.append(isProven)
+            return .admitted(Admission(of: address, isProven: isProven) { taken -= 1 })
+        }
+        bob.start()
+        let mallory = world.host("mallory", IPAddress(192, 0, 2, 3))
+        var socket: UDPSocket?
+        mallory.start { environment in
+            socket = try environment.bindUDP(SocketAddress(.anyV4, port: 9), options: UDPOptions())
+            for number in 0..<20 as Range<UInt16> {
+                let packet = firstPacket(number: number, token: [0xB6] + Array(repeating: 9, count: 60))
+                _ = socket?.send(packet.span, to: bob.address.socketAddress!)
+            }
+            try await environment.loop.sleep(for: .seconds(1))
+            for packet in packets[..<20] { _ = socket?.send(packet.span, to: bob.address.socketAddress!) }
+            try await environment.loop.sleep(until: .never)
+        }
+        alice.start { alice in
+            _ = try await alice.dial(bob).ask([1])
+            // The next must prove its address.
+            try await alice.environment.loop.sleep(for: .seconds(1))
+        }
+        try world.run(for: .milliseconds(900))
+        #expect(bob.transport.statistics[.token] == 20)
+        #expect(bob.accepted.count == 1)
+        #expect(taken == 0 && proofs == [false])
+        try world.run(for: .seconds(1))
+        #expect(taken == bob.limits.halfOpenPerAddressBeforeRetry)
+        #expect(bob.transport.statistics[.addressNotProven] == 20 - bob.limits.halfOpenPerAddressBeforeRetry)
+        try world.run(for: .seconds(20))
+        #expect(taken == 0)
+        #expect(bob.failures.count == bob.limits.halfOpenPerAddressBeforeRetry)
+        world.at(world.now) {
+            for packet in packets[20..<24] { _ = socket?.send(packet.span, to: bob.address.socketAddress!) }
+        }
+        try world.run(for: .seconds(1))
+        #expect(taken == 4)
+        bob.host.start { _ in bob.transport.close() }
+        try world.run(for: .seconds(1))
+        #expect(taken == 0)
+    }
+
+    @Test("streams that are reset do not pile up behind one that may send nothing, for a peer that grants no credit")
+    func deadStreams() throws {
+        let world = World(seed: 56)
+        let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        let budget = MemoryBudget(limit: 64 << 20)
+        bob.memory = budget
+        bob.start()
+        mallory.limits.connectionWindow = 0...0
+        let piece = Bytes(pattern(16 << 10))
+        var opened = 0
+        var kept: Stream?
+        mallory.start { mallory in
+            let connection = try await mallory.dial(bob)
+            kept = try connection.openStream()
+            try await kept?.write(piece)
+            let loop = mallory.environment.loop
+            while opened < 2000 {
+                let stream = try await connection.openStream(by: loop.now + .seconds(5))
+                try await stream.write(piece)
+                opened += 1
+                guard opened.isMultiple(of: 50) else { continue }
+                try await loop.sleep(for: .milliseconds(100))
+            }
+        }
+        try world.run(for: .seconds(60))
+        #expect(opened == 2000)
+        let connection = try #require(bob.accepted.first as? QUICConnection)
+        #expect(connection.closeReason == nil && connection.statistics.streamsAccepted == 2001)
+        #expect(connection.statistics.openStreams <= bob.limits.streams)
+        #expect(connection.queueLength <= 2 * bob.limits.streams)
+        #expect(budget.used < 16 << 20)
+    }
+
     @Test("a certificate that is whole, but in which the named host did not sign the key, is refused on both sides")
     func forgedIdentity() throws {
         let world = World(seed: 52)
