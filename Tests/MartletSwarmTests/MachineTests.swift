@@ -97,11 +97,12 @@ struct ConnectionGateTests {
         }
         for number in 0..<60 {
             let place = IPAddress(10, 0, UInt8(number), 1)
-            #expect(calling(&gate) { $0.admit(from: place, at: at(0)) } == nil)
+            #expect(calling(&gate) { $0.admit(from: place, at: at(0)) } == .admitted)
+            gate.leave(from: place)
             #expect(calling(&gate) { $0.establish(peer(UInt8(number)), by: .admitted(place)) } == nil)
         }
         let next = IPAddress(10, 0, 100, 1)
-        #expect(calling(&gate) { $0.admit(from: next, at: at(0)) } == .connections)
+        #expect(calling(&gate) { $0.admit(from: next, at: at(0)) } == .refused(.connections))
         for number in 60..<64 {
             #expect(gate.hasRoom)
             #expect(calling(&gate) { $0.establish(peer(UInt8(number)), by: .dialled) } == nil)
