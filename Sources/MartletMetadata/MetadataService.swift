@@ -11,8 +11,8 @@ public enum MetadataEvent: Hashable, Sendable {
     case neighbour(PeerID, topics: Set<TopicKey>)
     /// The conversation with a neighbour is over.
     case neighbourLost(PeerID)
-    /// A record is new, or newer than the one before.
-    case record(SignedMetadata)
+    /// A record is new, or newer than the one before. A neighbour told it, which may be the one that it is about.
+    case record(SignedMetadata, from: PeerID)
     /// A record or a request was refused, or this node's own was.
     case refused(PeerID, MetadataRefusal)
 }
@@ -308,7 +308,7 @@ public final class MetadataService {
         }
         try book.take(record, at: wall)
         metrics.records.record(Int64(book.count))
-        onEvent?(.record(record))
+        onEvent?(.record(record, from: session.peer))
         spread(record, except: session)
         return record.metadata.sequence
     }

@@ -66,6 +66,18 @@ extension Swarm {
         return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
     }
 
+    /// Connects to `peer` at `addresses` and nowhere else, by `deadline`. Only the one that leads to the peer is remembered:
+    /// for addresses that were heard of and are not believed yet.
+    @discardableResult
+    public nonisolated(nonsending) func connect(
+        to peer: PeerID, onlyAt addresses: [Multiaddr], by deadline: Instant? = nil
+    ) async throws(ConnectError) -> ConnectionInfo {
+        if let member = peers[peer]?.preferred { return member.info }
+        try mayDial(peer)
+        let dial = try dial(for: .peer(peer), at: addresses)
+        return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
+    }
+
     private func mayDial(_ peer: PeerID) throws(ConnectError) {
         let refusal = peer == localPeer ? Refusal.isSelf : access.refusal(of: peer)
         if let refusal {

@@ -24,6 +24,17 @@ private func place(_ number: Int) -> SocketAddress {
     SocketAddress(IPAddress(v4: UInt32(0x3200_0000 + number)), port: 4001)
 }
 
+extension TopicDiscovery {
+    /// This node knows by itself that `peer` may be on `topics`, at `places`.
+    fileprivate mutating func heard(of peer: PeerID, at places: [SocketAddress], topics: Set<TopicKey>, now: Instant) {
+        heard(of: peer, at: places.map { .quicV1($0) }, topics: topics, from: nil, now: now)
+    }
+
+    fileprivate mutating func connected(_ peer: PeerID) {
+        connected(peer, now: .start)
+    }
+}
+
 private let chess = TopicKey("chess")
 private let music = TopicKey("music")
 
@@ -100,11 +111,14 @@ struct DiscoveryTests {
         let honest = peer(1)
         machine.heard(of: honest, at: [place(500_000)], topics: [chess], now: now)
         #expect(machine.held.candidates <= machine.limits.addresses + 1)
+        #expect(machine.held.candidates > 100)
         let first = [machine.nextDial(at: now), machine.nextDial(at: now)]
         #expect(first.contains(.peer(honest)))
-        for number in 0..<100_000 {
+        for number in 0..<2000 {
             machine.heard(of: honest, at: [place(number)], topics: [chess], now: now)
         }
+        #expect(machine.held.owners == 0, "hearsay proves nothing")
+        for number in 0..<20_000 { machine.connected(honest, at: place(number), now: now) }
         #expect(machine.held.owners <= machine.limits.owners)
         #expect(machine.held.candidates <= machine.limits.addresses + 1)
     }

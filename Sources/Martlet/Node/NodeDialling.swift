@@ -34,17 +34,24 @@ extension NodeDriver {
     /// Announces `topic` in the DHT and takes who else is there.
     private func search(_ topic: TopicKey) {
         guard let dht, searching.insert(topic).inserted else { return }
+        let scope = scopeOfDHT
         begin("search") { [weak self] in
             let port = self?.announcedPort ?? .implied
             let search = dht.announceOnce(Topic(topic.name).infohash, port)
             while let address = try? await search.next() {
                 guard let self, !self.isStopping else { return }
-                self.discovery.found(address, on: topic, at: self.loop.now)
+                self.discovery.found(address, on: topic, scope: scope, at: self.loop.now)
                 self.discoverSoon()
             }
             self?.searching.remove(topic)
             self?.metrics.searches.increment()
         }
+    }
+
+    /// The scope in which the DHT is heard: the widest of its nodes', since any of them may have said what it says.
+    private var scopeOfDHT: AddressScope {
+        let nodes = (dht?.status ?? []).lazy.flatMap(\.nodes)
+        return nodes.compactMap { AddressScope($0.address.ip) }.max() ?? .world
     }
 
     private var announcedPort: AnnouncedPort {
@@ -73,12 +80,17 @@ extension NodeDriver {
         var reached: PeerID?
         switch candidate {
         case .peer(let peer):
-            if let store, swarm.addresses(of: peer).isEmpty {
-                swarm.add(addresses: (try? await store.addressesToDial(peer)) ?? [], of: peer)
+            if let store, swarm.addresses(of: peer).isEmpty, discovery.told(of: peer).isEmpty {
+                let remembered = (try? await store.addressesToDial(peer)) ?? []
+                discovery.heard(of: peer, at: remembered, topics: [], from: nil, now: loop.now)
+            }
+            let addresses = discovery.addressesToDial(peer, knowing: swarm.addresses(of: peer), at: loop.now)
+            if addresses.isEmpty, !discovery.told(of: peer).isEmpty {
+                return discovery.postponed(candidate, at: loop.now)
             }
             do throws(ConnectError) {
-                noteContact(with: swarm.addresses(of: peer))
-                reached = try await swarm.connect(to: peer).peer
+                noteContact(with: addresses)
+                reached = try await swarm.connect(to: peer, onlyAt: addresses).peer
             } catch {
                 failed(error, to: peer)
             }
@@ -122,8 +134,7 @@ extension NodeDriver {
         let known = (try? await store.peers(matching: query)) ?? []
         for peer in known where peer.id != swarm.localPeer {
             guard !isStopping, let addresses = try? await store.addressesToDial(peer.id) else { return }
-            swarm.add(addresses: addresses, of: peer.id)
-            discovery.heard(of: peer.id, at: addresses.compactMap(\.socketAddress), topics: [], now: loop.now)
+            discovery.heard(of: peer.id, at: addresses, topics: [], from: nil, now: loop.now)
             discoverSoon()
         }
     }
@@ -172,6 +183,8 @@ extension NodeDriver {
     }
 
     func connect(_ peer: PeerID) async throws(MartletError) {
+        // Whom the user names is dialled wherever it is said to be.
+        swarm.add(addresses: discovery.told(of: peer), of: peer)
         if let store, swarm.addresses(of: peer).isEmpty {
             swarm.add(addresses: (try? await store.addressesToDial(peer)) ?? [], of: peer)
         }

@@ -25,8 +25,8 @@ extension NodeDriver {
             describe()
         case .observedAddress(let address, let peer): observed(address, by: peer)
         case .identified(let peer, let info):
-            let addresses = info.listenAddresses.filter { $0.transport != nil }
-            swarm.add(addresses: addresses, of: peer)
+            let addresses = discovery.located(
+                peer, at: info.listenAddresses.filter { $0.transport != nil }, from: source(peer))
             store?.record(.addresses(peer, addresses, .identify))
         case .refused: break
         }
@@ -35,9 +35,9 @@ extension NodeDriver {
     private func connected(_ info: ConnectionInfo) {
         let peer = info.peer
         links[peer] = PeerLink(peer, at: loop.now, wall)
-        discovery.connected(peer)
         // The port of an inbound TCP connection is one at which nobody listens.
         let isAddress = info.nature.direction == .outbound || info.remoteAddress.transport == .quicV1
+        discovery.connected(peer, at: isAddress ? info.remoteAddress.socketAddress : nil, now: loop.now)
         store?.record(.connected(peer, isAddress ? info.remoteAddress.withoutPeerID : nil))
         arrived(info)
         if let ip = info.remoteAddress.ipAddress { contacts.contacted(ip, at: loop.now) }

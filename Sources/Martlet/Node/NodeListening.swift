@@ -56,6 +56,7 @@ extension NodeDriver {
         let interfaces = (try? environment.interfaces()) ?? []
         let up = interfaces.filter { $0.isUp && !$0.isLoopback }
         reach.has(up.map(\.address), at: loop.now)
+        discovery.networkChanged()
         for interface in up where interface.address.isGlobal {
             note("interface", interface.address.description, by: interface.name)
         }

@@ -80,7 +80,7 @@ extension NodeDriver {
             metrics.neighbours.record(Int64(discovery.neighbourCount))
             greetAgain(peer)
             discoverSoon()
-        case .record(let record): take(record)
+        case .record(let record, let teller): take(record, from: teller)
         case .refused(let peer, let refusal):
             log.debug("a record or a request was refused", ["peer": peer, "reason": "\(refusal)"])
         }
@@ -94,9 +94,19 @@ extension NodeDriver {
         links[peer]?.shared = []
     }
 
-    private func take(_ record: SignedMetadata) {
+    /// On what terms the word of `teller`, which is connected, is taken.
+    func source(_ teller: PeerID) -> TopicDiscovery.Source {
+        let places = swarm.connections(to: teller).compactMap(\.remoteAddress.ipAddress)
+        // A peer that is connected over several networks is in all of them.
+        let scope = places.compactMap { AddressScope($0) }.min() ?? .world
+        return TopicDiscovery.Source(teller: Teller(teller, at: places.first), scope: scope)
+    }
+
+    private func take(_ record: SignedMetadata, from teller: PeerID) {
         let said = record.metadata
-        let addresses = said.listenAddresses + said.observedAddresses + said.privateAddresses
+        let addresses = discovery.heard(
+            of: said.peer, at: said.listenAddresses + said.observedAddresses + said.privateAddresses,
+            topics: metadata.book.topics(of: said.peer), from: source(teller), now: loop.now)
         var fields = PeerMetadata(peer: said.peer, sequence: said.sequence, record: record.envelope.bytes)
         fields.name = said.name
         fields.version = said.version
@@ -108,10 +118,6 @@ extension NodeDriver {
             PeerService(name: $0.name, port: $0.port, description: $0.description)
         }
         store?.record([.metadata(fields), .addresses(said.peer, addresses, .signed)])
-        swarm.add(addresses: addresses, of: said.peer)
-        discovery.heard(
-            of: said.peer, at: addresses.compactMap(\.socketAddress), topics: metadata.book.topics(of: said.peer),
-            now: loop.now)
         tell(.updated(said.peer, name: said.name, sequence: said.sequence))
         metrics.known.record(Int64(metadata.book.count))
         discoverSoon()

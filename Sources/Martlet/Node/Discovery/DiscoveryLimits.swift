@@ -1,3 +1,5 @@
+public import MartletSwarm
+
 /// How a node looks for peers on its topics, and everything in that which others can make grow.
 public struct DiscoveryLimits: Hashable, Sendable {
     /// To how many peers on its topics a node connects by itself. Each topic has an even share of it, and four at least.
@@ -20,7 +22,7 @@ public struct DiscoveryLimits: Hashable, Sendable {
     /// The longest that this becomes.
     public var longestRetry = Duration.seconds(900)
     /// How often one that was never reached is dialled before it is forgotten.
-    public var attempts = 8
+    public var attempts = 6
     /// How long one that closed the connection is left alone.
     public var rest = Duration.seconds(60)
     /// How soon a search in the DHT is repeated at first; twice as late after each.
@@ -29,6 +31,25 @@ public struct DiscoveryLimits: Hashable, Sendable {
     public var longestSearch = Duration.seconds(600)
     /// The longest that this becomes while nobody is connected.
     public var longestSearchAlone = Duration.seconds(60)
+    /// How many told addresses of one candidate are remembered: what a node has on its own few networks, in both families.
+    public var addressesPerCandidate = 16
+    /// How many bare addresses of one IPv4 /24 or IPv6 /48 are remembered, so that one network does not fill the table.
+    public var addressesPerNetwork = 64
+    /// How long an address stays a peer's after the peer was connected there last. Addresses change hands.
+    public var ownedFor = Duration.seconds(7200)
+    /// How often one address is dialled because somebody named it, in the time of `hearsayMemory`. Two behind NATs meet
+    /// within the first few dials, and a host that was named in vain is spared the rest.
+    public var hearsayDials = 6
+    /// How long it is remembered what was dialled because somebody named it.
+    public var hearsayMemory = Duration.seconds(3600)
+    /// Dials into one IPv4 /24 or IPv6 /48 at addresses that somebody named. The burst is a full set of neighbours in one
+    /// network; a thousand nodes that are aimed at one network cost it a hundred packets a second.
+    public var networkDials = Rate(burst: 32, perSecond: 0.1)
+    /// How often the word of one teller may lead nowhere until no more is dialled on it for a while; one that is right has
+    /// its credit back. It is what a teller may name of peers that have just left.
+    public var tellerFailures = Rate(burst: 16, perSecond: 0.05)
+    /// Of how many addresses, networks and tellers this is remembered, each.
+    public var hearsay = 4096
     /// How often one of the connections beyond the high mark is closed.
     public var closing = Duration.seconds(2)
 

@@ -25,6 +25,22 @@ struct TopicDiscovery {
         var isDialled = false
         /// Whether it proved to be on a topic at some time, so that it is not forgotten for a few failures.
         var isProven: Bool
+        /// Where it is said to be.
+        var told: [Multiaddr] = []
+        /// The peer on whose word it is a candidate; `nil` if this node knows by itself.
+        var teller: PeerID?
+    }
+
+    private struct Owner {
+        var peer: PeerID
+        var since: Instant
+    }
+
+    /// On whose word something is heard.
+    struct Source {
+        var teller: Teller
+        /// The scope in which the teller is heard.
+        var scope: AddressScope
     }
 
     private struct Neighbour {
@@ -46,7 +62,13 @@ struct TopicDiscovery {
     private var peers = CandidatePool<PeerID>()
     private var addresses = CandidatePool<SocketAddress>()
     private var entries: [Candidate: Entry] = [:]
-    private var owners: BoundedTable<SocketAddress, PeerID>
+    /// Who has proven to be at an address, by a connection.
+    private var owners: BoundedTable<SocketAddress, Owner>
+    private var ledger: HearsayLedger
+    /// The candidates that are known by others' word alone.
+    private var shelves = TellerShelves<PeerID>()
+    /// How many bare addresses there are of each network.
+    private var networks: [IPAddress: Int] = [:]
     private var useless: BoundedTable<Candidate, Instant>
     private var neighbours: [PeerID: Neighbour] = [:]
     private var counts: [TopicKey: Int] = [:]
@@ -68,6 +90,7 @@ struct TopicDiscovery {
         self.random = random
         owners = BoundedTable(limits.owners)
         useless = BoundedTable(limits.useless)
+        ledger = HearsayLedger(limits)
     }
 
     // MARK: What it is
@@ -79,7 +102,9 @@ struct TopicDiscovery {
     func count(on topic: TopicKey) -> Int { counts[topic] ?? 0 }
 
     /// How many candidates are remembered, and what else it holds: for tests that watch what grows.
-    var held: (candidates: Int, owners: Int, useless: Int) { (entries.count, owners.count, useless.count) }
+    var held: (candidates: Int, owners: Int, useless: Int, hearsay: Int) {
+        (entries.count, owners.count, useless.count, ledger.count)
+    }
 
     /// How many neighbours each topic is to have.
     var share: Int {
@@ -96,24 +121,46 @@ struct TopicDiscovery {
         for address in addresses.sorted() { forget(.address(address)) }
     }
 
-    /// Somebody is said to be on `topic` at `address`.
-    mutating func found(_ address: SocketAddress, on topic: TopicKey, at now: Instant) {
-        guard !own.contains(address), address.port != 0 else { return }
-        if let peer = owners[address] { return note(.peer(peer), [topic], at: now) }
+    /// Somebody is said to be on `topic` at `address`, by tellers that are heard in `scope`.
+    mutating func found(
+        _ address: SocketAddress, on topic: TopicKey, scope: AddressScope = .world, at now: Instant
+    ) {
+        guard !own.contains(address), address.port != 0, scope.mayName(address.ip) else { return }
+        if let owner = owners[address], connected.contains(owner.peer) || now - owner.since < limits.ownedFor {
+            return note(.peer(owner.peer), [topic], at: now)
+        }
         note(.address(address), [topic], at: now)
     }
 
-    /// `peer` is said to be on `topics`, by its own record or from before, and to be reached at `addresses`. Where no topic
-    /// is named, it may be on any.
-    mutating func heard(of peer: PeerID, at addresses: [SocketAddress], topics: Set<TopicKey>, now: Instant) {
-        for address in addresses where !own.contains(address) {
-            owners[address] = peer
-            forget(.address(address))
-        }
-        note(.peer(peer), topics, at: now)
+    /// `peer` is said to be on `topics` and at `addresses`, by its own record that `source` passed on, or by this node's own
+    /// memory if that is `nil`. When no topic is named, it may be on any. Returns the addresses of which `source` may speak.
+    ///
+    /// Whose an address is, only a connection proves: what is heard here takes nothing away from other candidates.
+    @discardableResult
+    mutating func heard(
+        of peer: PeerID, at addresses: [Multiaddr], topics: Set<TopicKey>, from source: Source?, now: Instant
+    ) -> [Multiaddr] {
+        note(.peer(peer), topics, from: source?.teller, at: now)
+        return located(peer, at: addresses, from: source)
     }
 
-    private mutating func note(_ candidate: Candidate, _ topics: Set<TopicKey>, at now: Instant) {
+    /// `peer` is said to be at `addresses`, which is remembered if it is a candidate. Returns the addresses of which `source`
+    /// may speak.
+    mutating func located(_ peer: PeerID, at addresses: [Multiaddr], from source: Source?) -> [Multiaddr] {
+        let scope = source?.scope ?? .host
+        let allowed = addresses.filter { scope.mayName($0) }
+        guard let entry = entries[.peer(peer)] else { return allowed }
+        var seen: Set<Multiaddr> = []
+        let told = (allowed + entry.told).filter { seen.insert($0).inserted && !isOwn($0) }
+        entries[.peer(peer)]?.told = Array(told.prefix(limits.addressesPerCandidate))
+        return allowed
+    }
+
+    private func isOwn(_ address: Multiaddr) -> Bool { address.socketAddress.map { own.contains($0) } ?? false }
+
+    private mutating func note(
+        _ candidate: Candidate, _ topics: Set<TopicKey>, from teller: Teller? = nil, at now: Instant
+    ) {
         if let until = useless[candidate] {
             guard until <= now else { return }
             useless[candidate] = nil
@@ -124,29 +171,38 @@ struct TopicDiscovery {
             if isNew { idleUntil = .start }
             return
         }
-        guard makeRoom(for: candidate) else { return }
-        entries[candidate] = Entry(topics: topics, notBefore: now, isProven: false)
+        guard makeRoom(for: candidate, from: teller) else { return }
+        entries[candidate] = Entry(topics: topics, notBefore: now, isProven: false, teller: teller?.peer)
         switch candidate {
-        case .peer(let peer): peers.insert(peer)
-        case .address(let address): addresses.insert(address)
+        case .peer(let peer):
+            peers.insert(peer)
+            if let teller { shelves.insert(peer, from: teller) }
+        case .address(let address):
+            addresses.insert(address)
+            networks[address.ip.site, default: 0] += 1
         }
         idleUntil = .start
     }
 
-    /// Whether there is room for `candidate`, after one that failed has made way where there was none.
-    private mutating func makeRoom(for candidate: Candidate) -> Bool {
+    /// Whether there is room for `candidate`, after one that failed, or one of whoever told most, has made way.
+    private mutating func makeRoom(for candidate: Candidate, from teller: Teller?) -> Bool {
         switch candidate {
+        case .address(let address) where networks[address.ip.site] ?? 0 >= limits.addressesPerNetwork:
+            return false
         case .address where addresses.count >= limits.addresses:
             guard let other = addresses.draw(using: &random) else { return false }
             return dismiss(.address(other))
         case .peer where peers.count >= limits.candidates:
-            guard let other = peers.draw(using: &random) else { return false }
-            return dismiss(.peer(other))
+            if let other = peers.draw(using: &random), dismiss(.peer(other)) { return true }
+            let victim = teller.map { shelves.victim(for: $0) } ?? shelves.heaviest
+            guard let victim, !(entries[.peer(victim)]?.isDialled ?? false) else { return false }
+            forget(.peer(victim))
+            return true
         default: return true
         }
     }
 
-    /// Forgets `candidate` where it failed and never proved anything.
+    /// Forgets `candidate` if it failed and never proved anything.
     private mutating func dismiss(_ candidate: Candidate) -> Bool {
         guard let entry = entries[candidate], entry.failures > 0, !entry.isProven, !entry.isDialled else {
             return false
@@ -159,16 +215,32 @@ struct TopicDiscovery {
         guard let entry = entries.removeValue(forKey: candidate) else { return }
         if entry.isDialled { dialling -= 1 }
         switch candidate {
-        case .peer(let peer): peers.remove(peer)
-        case .address(let address): addresses.remove(address)
+        case .peer(let peer):
+            peers.remove(peer)
+            shelves.remove(peer)
+        case .address(let address):
+            addresses.remove(address)
+            let left = (networks[address.ip.site] ?? 1) - 1
+            networks[address.ip.site] = left == 0 ? nil : left
         }
     }
 
     // MARK: What became of them
 
-    /// There is a connection to `peer`.
-    mutating func connected(_ peer: PeerID) {
+    /// There is a connection to `peer`, which was reached at `address` or sends from there; `nil` if nothing can be dialled
+    /// at the other end.
+    mutating func connected(_ peer: PeerID, at address: SocketAddress? = nil, now: Instant) {
         connected.insert(peer)
+        guard let address else { return }
+        owners[address] = Owner(peer: peer, since: now)
+        // One that is being dialled is settled when the dial has ended.
+        if !(entries[.address(address)]?.isDialled ?? false) { forget(.address(address)) }
+    }
+
+    /// This host has come to another network.
+    mutating func networkChanged() {
+        ledger.forgetAddresses()
+        idleUntil = .start
     }
 
     /// There is none any more. `byPeer` says whether the peer wanted it so.
@@ -190,6 +262,7 @@ struct TopicDiscovery {
         note(.peer(peer), topics, at: now)
         entries[.peer(peer)]?.isProven = true
         entries[.peer(peer)]?.failures = 0
+        settle(peer)
     }
 
     /// What `peer` proved no longer holds.
@@ -208,18 +281,38 @@ struct TopicDiscovery {
         if let peer {
             entry.failures = 0
             entries[candidate] = entry
+            settle(peer)
             if case .address(let address) = candidate {
-                owners[address] = peer
+                owners[address] = Owner(peer: peer, since: now)
                 forget(candidate)
                 note(.peer(peer), entry.topics, at: now)
             }
             return
         }
+        if entry.failures == 0, let teller = entry.teller { ledger.misled(by: teller, at: now) }
         entry.failures += 1
         let pause = min(limits.longestRetry, limits.retry * (1 << min(entry.failures - 1, 16)))
         entry.notBefore = now + jittered(pause)
         entries[candidate] = entry
         if entry.failures >= limits.attempts, !entry.isProven { forget(candidate) }
+    }
+
+    /// Nothing of what is known of `candidate`, which was to be dialled, may be dialled yet.
+    mutating func postponed(_ candidate: Candidate, at now: Instant) {
+        guard let entry = entries[candidate], entry.isDialled else { return }
+        dialling -= 1
+        let pause = jittered(Self.heldBack)
+        entries[candidate]?.isDialled = false
+        entries[candidate]?.notBefore = now + pause
+        idleUntil = .start
+    }
+
+    /// `peer` is where it was said to be: it is a candidate in its own right now, and whoever spoke of it was right.
+    private mutating func settle(_ peer: PeerID) {
+        guard let teller = entries[.peer(peer)]?.teller else { return }
+        ledger.wasRight(teller)
+        entries[.peer(peer)]?.teller = nil
+        shelves.remove(peer)
     }
 
     /// `candidate` is of no use: it shares no topic, or does not speak the protocol, or is this node itself.
@@ -237,6 +330,26 @@ struct TopicDiscovery {
 
     // MARK: What is to be done
 
+    /// How long a candidate waits that may not be dialled yet.
+    private static let heldBack = Duration.seconds(15)
+
+    /// Where `peer`, which is to be dialled, may be dialled now: `known`, which this node knows by itself, and what others
+    /// say as far as the bounds on hearsay admit it. Those are counted.
+    mutating func addressesToDial(_ peer: PeerID, knowing known: [Multiaddr], at now: Instant) -> [Multiaddr] {
+        var all = known
+        for address in entries[.peer(peer)]?.told ?? [] where !known.contains(address) {
+            if let place = address.socketAddress, owners[place]?.peer != peer {
+                guard ledger.admits(place, at: now) else { continue }
+                ledger.dials(place, at: now)
+            }
+            all.append(address)
+        }
+        return all
+    }
+
+    /// Where `peer` is said to be.
+    func told(of peer: PeerID) -> [Multiaddr] { entries[.peer(peer)]?.told ?? [] }
+
     /// Who is to be dialled now, if anyone. `dialled` must be called for each.
     mutating func nextDial(at now: Instant) -> Candidate? {
         guard mayDial, now >= idleUntil else { return nil }
@@ -247,10 +360,13 @@ struct TopicDiscovery {
             guard let candidate = isAddress ? pickAddress(at: now) : pickPeer(at: now) else { continue }
             entries[candidate]?.isDialled = true
             dialling += 1
+            if case .address(let address) = candidate { ledger.dials(address, at: now) }
             return candidate
         }
         let waiting = entries.values.lazy.filter { !$0.isDialled && $0.notBefore > now }.map(\.notBefore).min()
-        idleUntil = waiting ?? .never
+        // What only the ledger holds back is looked at again after a while.
+        let isHeldBack = entries.contains { isWanted($1, at: now) && !isAdmitted($0, $1, at: now) }
+        idleUntil = min(waiting ?? .never, isHeldBack ? now + Self.heldBack : .never)
         return nil
     }
 
@@ -265,7 +381,7 @@ struct TopicDiscovery {
         var random = random
         return peers.first(using: &random) { peer in
             guard !connected.contains(peer), let entry = entries[.peer(peer)] else { return false }
-            return isWanted(entry, at: now)
+            return isWanted(entry, at: now) && isAdmitted(.peer(peer), entry, at: now)
         }.map { .peer($0) }
     }
 
@@ -273,8 +389,16 @@ struct TopicDiscovery {
         var random = random
         return addresses.first(using: &random) { address in
             guard let entry = entries[.address(address)] else { return false }
-            return isWanted(entry, at: now)
+            return isWanted(entry, at: now) && isAdmitted(.address(address), entry, at: now)
         }.map { .address($0) }
+    }
+
+    /// Whether what others were wrong about before leaves room for one dial more.
+    private func isAdmitted(_ candidate: Candidate, _ entry: Entry, at now: Instant) -> Bool {
+        switch candidate {
+        case .peer: entry.teller.map { ledger.believes($0, at: now) } ?? true
+        case .address(let address): ledger.admits(address, at: now)
+        }
     }
 
     private func isWanted(_ entry: Entry, at now: Instant) -> Bool {

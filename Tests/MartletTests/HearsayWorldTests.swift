@@ -1,0 +1,106 @@
+import Martlet
+import MartletIdentity
+import MartletMetadata
+import MartletRuntime
+import MartletSimulator
+import MartletWire
+import NodeWorlds
+import Testing
+
+/// Where the packets of one host go.
+private final class Destinations: WorldWatcher {
+    let name = "destinations"
+    private let sender: Int
+    private(set) var seen: [SocketAddress: Int] = [:]
+
+    init(of member: NodeWorld.Member) { sender = member.host.number }
+
+    func sent(_ packet: Packet, by host: Host) {
+        if host.number == sender { seen[packet.destination, default: 0] += 1 }
+    }
+}
+
+@Suite("Nodes that are lied to")
+struct HearsayWorldTests {
+    private static func key(_ number: Int) throws -> PrivateKey {
+        var seed = [UInt8](repeating: 0x4C, count: 32)
+        (seed[0], seed[1]) = (UInt8(number & 0xFF), UInt8(number >> 8))
+        let bytes = Bytes(seed)
+        return try PrivateKey(ed25519Seed: bytes.span)
+    }
+
+    /// A host on the Internet that is on the topic of `member` and tells it of `count` peers at the addresses that `places`
+    /// says.
+    private static func addLiar(
+        to play: NodeWorld, about member: NodeWorld.Member, _ count: Int, at places: @escaping (Int) -> [Multiaddr]
+    ) {
+        let host = play.world.host("liar", IPAddress(60, 1, 1, 1))
+        host.start { environment in
+            try await environment.loop.sleep(for: .seconds(5))
+            var transports = TransportConfiguration()
+            transports.usesQUIC = false
+            let own = try key(0)
+            let swarm = Swarm(
+                environment: environment, identity: own,
+                transports: transports.make(environment: environment, identity: own))
+            swarm.add(addresses: [Multiaddr(.ip(member.host.address), .tcp(NodeWorld.port))], of: member.id)
+            let stream = try await swarm.openStream(to: member.id, MetadataService.name)
+            let topic = TopicKey("chess")
+            let proof = topic.proof(of: .opener, opener: swarm.localPeer, answerer: member.id, binding: stream.binding)
+            try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
+            for number in 0..<count {
+                let key = try key(number)
+                let peer = PeerID(key.publicKey)
+                var record = NodeMetadata(peer: peer, sequence: 1, time: environment.wallTime)
+                record.topicMarks = [topic.mark(of: peer)]
+                record.privateAddresses = places(number)
+                let push = MetadataMessage.Body.push(SignedMetadata(record, signedWith: key).envelope.bytes)
+                try await stream.writeMessage(MetadataMessage(id: UInt64(number) + 2, push).encoded)
+                try await environment.loop.sleep(for: .milliseconds(30))
+            }
+            try await environment.loop.sleep(until: .never)
+        }
+    }
+
+    @Test("a member on the Internet makes nobody dial into its own network, nor itself")
+    func scopes() throws {
+        let play = NodeWorld(seed: 51)
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        let member = play.add(configuration)
+        let watch = Destinations(of: member)
+        play.world.add(watch)
+        Self.addLiar(to: play, about: member, 40) { number in
+            [
+                .init(.ip(.loopbackV4), .tcp(UInt16(7000 + number))),
+                .init(.ip(IPAddress(192, 168, 1, UInt8(number + 1))), .udp(53), .quicV1),
+                .init(.ip(IPAddress(10, 0, 0, UInt8(number + 1))), .tcp(22)),
+                .init(.ip(IPAddress(100, 64, 0, UInt8(number + 1))), .tcp(22)),
+                .init(.ip(IPAddress(169, 254, 0, UInt8(number + 1))), .tcp(22)),
+                .init(.ip(IPAddress(70, 7, UInt8(number), 1)), .udp(4001), .quicV1),
+            ]
+        }
+        try play.world.run(for: .seconds(120))
+        let targets = watch.seen.keys.map(\.ip)
+        #expect(targets.contains { $0 == IPAddress(70, 7, 1, 1) }, "what is on the Internet is dialled")
+        #expect(targets.allSatisfy { $0.isGlobal }, "\(targets.filter { !$0.isGlobal })")
+    }
+
+    @Test("a member cannot make nodes flood a network that it names")
+    func flood() throws {
+        let play = NodeWorld(seed: 52)
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        let member = play.add(configuration)
+        let watch = Destinations(of: member)
+        play.world.add(watch)
+        Self.addLiar(to: play, about: member, 300) { number in
+            (0..<16).map { .init(.ip(IPAddress(70, 7, 7, UInt8($0 + 1))), .udp(UInt16(1000 + number)), .quicV1) }
+        }
+        try play.world.run(for: .seconds(300))
+        let victims = watch.seen.filter { $0.key.ip.prefix(24) == IPAddress(70, 7, 7, 0) }
+        // A burst of 32 and one each ten seconds; a dial over QUIC is a handful of packets.
+        #expect(victims.count > 0 && victims.count <= 32 + 30, "\(victims.count) addresses were dialled")
+        #expect(member.failure == nil)
+    }
+}
