@@ -24,7 +24,7 @@ public struct MainlineLimits: Hashable, Sendable {
     public var answerSize = 1200
     /// The largest datagram that is looked at, in bytes.
     public var datagramSize = 4096
-    /// How many queries of one address are answered a second, with twice as many at once after a pause; 0 for all.
+    /// How many queries of one IPv4 address or IPv6 /64 are answered a second, with twice as many at once after a pause; 0 for all.
     public var answersPerSource = 50
     /// How many bytes a second go to an address that has not proven that it receives them; 0 for any.
     public var unprovenBytesPerSource = 8 << 10
@@ -39,13 +39,13 @@ public struct MainlineLimits: Hashable, Sendable {
     public var announcements = 100_000
     /// How many for one infohash.
     public var announcementsPerTopic = 2000
-    /// How many from one address.
+    /// How many from one IPv4 address or IPv6 /64.
     public var announcementsPerSource = 200
     /// How long an announcement lasts.
     public var announcementLifetime = Duration.seconds(30 * 60)
     /// How many items are stored in all.
     public var items = 4000
-    /// How many from one address.
+    /// How many from one IPv4 address or IPv6 /64.
     public var itemsPerSource = 40
     /// How long an item lasts.
     public var itemLifetime = Duration.seconds(2 * 3600)

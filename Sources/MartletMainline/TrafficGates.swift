@@ -25,6 +25,11 @@ struct RateGate {
     }
 }
 
+extension IPAddress {
+    /// What every bound by host counts: an IPv4 address, or the /64 that each IPv6 host has for itself.
+    var counted: IPAddress { isV4 ? self : prefix(64) }
+}
+
 /// What keeps this node from being used against others: how much each source, and each network, may make it send.
 ///
 /// Sources are spread over a fixed number of counters by a keyed hash, so memory is bounded whatever comes, and nobody
@@ -61,13 +66,10 @@ struct TrafficGates {
         proofs = [Proof](repeating: Proof(), count: count)
     }
 
-    /// IPv6 hosts have a /64 each.
-    private static func source(_ ip: IPAddress) -> IPAddress { ip.isV4 ? ip : ip.prefix(64) }
-
     /// Whether another query of `ip` may be looked at.
     mutating func mayAsk(_ ip: IPAddress, at now: Instant) -> Bool {
         guard !answers.isEmpty else { return true }
-        let place = Int(hash(Self.source(ip)) % UInt64(answers.count))
+        let place = Int(hash(ip.counted) % UInt64(answers.count))
         return answers[place].pass(1, perSecond: limits.answersPerSource, burst: Self.burst, at: now)
     }
 
@@ -75,7 +77,7 @@ struct TrafficGates {
     mutating func refusal(of size: Int, to ip: IPAddress, at now: Instant) -> Refusal? {
         guard !sourceBytes.isEmpty || !networkBytes.isEmpty, !isProven(ip, at: now) else { return nil }
         if !sourceBytes.isEmpty {
-            let place = Int(hash(Self.source(ip)) % UInt64(sourceBytes.count))
+            let place = Int(hash(ip.counted) % UInt64(sourceBytes.count))
             let rate = limits.unprovenBytesPerSource
             guard sourceBytes[place].pass(size, perSecond: rate, burst: Self.burst, at: now) else {
                 return .sourceBytes
@@ -93,7 +95,7 @@ struct TrafficGates {
 
     /// `ip` has answered a query of ours, or shown a valid token: it does receive what is sent to it.
     mutating func prove(_ ip: IPAddress, at now: Instant) {
-        let hashed = hash(Self.source(ip))
+        let hashed = hash(ip.counted)
         let end = (now + limits.provenFor).nanoseconds / 1_000_000_000
         proofs[Int(hashed % UInt64(proofs.count))] = Proof(
             tag: UInt32(truncatingIfNeeded: hashed >> 32), end: UInt32(truncatingIfNeeded: end) | 1)
@@ -101,7 +103,7 @@ struct TrafficGates {
 
     /// Whether `ip` has proven lately that it receives what is sent to it.
     func isProven(_ ip: IPAddress, at now: Instant) -> Bool {
-        let hashed = hash(Self.source(ip))
+        let hashed = hash(ip.counted)
         let proof = proofs[Int(hashed % UInt64(proofs.count))]
         return proof.tag == UInt32(truncatingIfNeeded: hashed >> 32)
             && now.nanoseconds / 1_000_000_000 < UInt64(proof.end)

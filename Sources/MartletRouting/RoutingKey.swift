@@ -19,6 +19,10 @@ public protocol RoutingKey: Hashable, Comparable, Sendable {
 public protocol RoutingContact: Hashable, Sendable {
     /// What addresses of one owner are likely to have in common.
     associatedtype Network: Hashable
+    /// What a host owns: all addresses that cost it nothing.
+    associatedtype Host: Hashable
+    /// The host whose contacts are counted together, or `nil` if nothing is counted.
+    var host: Host? { get }
     /// The network whose members are counted together, or `nil` where nothing is counted.
     var network: Network? { get }
 }
@@ -29,6 +33,10 @@ public struct RoutingLimits: Hashable, Sendable {
     public var bucketSizes = [32, 16, 8]
     /// How many nodes wait for a place in each bucket.
     public var replacements = 8
+    /// How many nodes of one host wait in each bucket.
+    public var waitingPerHost = 1
+    /// How many nodes of one network wait in each bucket.
+    public var waitingPerNetwork = 2
     /// How many nodes of one network a bucket holds.
     public var nodesPerNetwork = 2
     /// How long a node that was heard from counts as good.

@@ -11,7 +11,8 @@ public import MartletRuntime
 ///   several queries in a row unanswered; and **questionable** else.
 /// - A good node is never displaced by one that is no better. A bad one is displaced by any that answers; one whose key
 ///   is not `preferred`, by one whose key is.
-/// - A key has one address and an address one key. A bucket holds only so many nodes of one network.
+/// - A key has one address and an address one key. Each bucket has a bound on the nodes of one network that stand in it,
+///   and on those of one host and of one network that wait. One that was tried waits no longer, whatever came of it.
 ///
 /// It is a machine: `nextCheck` says whom to ping, `nextRefresh` what to look up, and `answered`, `heard` and `failed`
 /// tell it what came of everything that was ever sent.
@@ -62,7 +63,7 @@ public struct RoutingTable<Key: RoutingKey, Contact: RoutingContact> {
         case kept
         /// There is no place for it yet; it waits.
         case waits
-        /// Its bucket holds as many of its network already.
+        /// As many of its host or of its network stand in its bucket, or wait for it, as may.
         case networkIsFull
         /// Another address has its key.
         case keyIsTaken
@@ -137,6 +138,8 @@ extension RoutingTable {
     public mutating func answered(
         _ key: Key, at contact: Contact, isPreferred: Bool, roundTrip: Duration?, now: Instant
     ) -> Outcome {
+        // Whatever comes of its answer, it has been tried: it makes room for another that waits.
+        if keys[contact] == nil { stopWaiting(contact) }
         guard key != own else { return .isOwn }
         // An address that answers under another key than before has no claim to the one before.
         if let before = keys[contact], before != key { remove(before) }
@@ -176,21 +179,53 @@ extension RoutingTable {
         let index = bucket(of: key)
         // What a flood meets first is what costs least.
         let room = max(0, limits.bucketSize(index) - buckets[index].nodes.count)
-        guard buckets[index].waiting.count < max(limits.replacements, room) else { return }
+        let isFull = buckets[index].waiting.count >= max(limits.replacements, room)
+        guard !isFull || buckets[index].waiting.contains(where: { isStale($0, at: now) }) else { return }
         guard key != own, keys[contact] == nil, hasPlace(in: index, at: now) else { return }
-        guard !buckets[index].waiting.contains(where: { $0.contact == contact }) else { return }
+        let goodFor = limits.goodFor
+        buckets[index].waiting.removeAll { now - $0.lastHeard >= goodFor }
+        guard mayWait(contact, in: index) else { return }
         // Strangers never push out those who wait already, so a flood of them pushes out nobody.
         buckets[index].waiting.append(Node(key: key, contact: contact, isPreferred: isPreferred, lastHeard: now))
         nextCheckTime = .start
     }
 
+    /// Whether `node`, which waits, was heard from too long ago to be anybody's heir.
+    @inlinable
+    func isStale(_ node: Node, at now: Instant) -> Bool { now - node.lastHeard >= limits.goodFor }
+
+    /// Whether `contact` may wait in the bucket at `index`: not if it does, and not if as many of its host or of its
+    /// network do as may.
+    @inlinable
+    func mayWait(_ contact: Contact, in index: Int) -> Bool {
+        var ofHost = 0
+        var ofNetwork = 0
+        for node in buckets[index].waiting {
+            if node.contact == contact { return false }
+            if let host = contact.host, node.contact.host == host { ofHost += 1 }
+            if let network = contact.network, node.contact.network == network { ofNetwork += 1 }
+        }
+        return ofHost < limits.waitingPerHost && ofNetwork < limits.waitingPerNetwork
+    }
+
+    @inlinable
+    mutating func stopWaiting(_ contact: Contact) {
+        for index in buckets.indices where !buckets[index].waiting.isEmpty {
+            buckets[index].waiting.removeAll { $0.contact == contact }
+        }
+    }
+
+    /// The node at `contact` has answered a query of ours by an error. That says nothing against one that stands in the
+    /// table, but one that waits makes room for another.
+    @inlinable
+    public mutating func refused(_ contact: Contact) {
+        if keys[contact] == nil { stopWaiting(contact) }
+    }
+
     /// The node at `contact` has left a query of ours unanswered.
     @inlinable
     public mutating func failed(_ contact: Contact, now: Instant) {
-        guard let key = keys[contact] else {
-            for index in buckets.indices { buckets[index].waiting.removeAll { $0.contact == contact } }
-            return
-        }
+        guard let key = keys[contact] else { return stopWaiting(contact) }
         let index = bucket(of: key)
         guard let place = buckets[index].nodes.firstIndex(where: { $0.key == key }) else { return }
         buckets[index].nodes[place].failures += 1
@@ -240,6 +275,7 @@ extension RoutingTable {
             return .kept
         }
         guard let place = displaceable(in: index, by: node, at: now) else {
+            guard mayWait(node.contact, in: index) else { return .networkIsFull }
             if buckets[index].waiting.count >= limits.replacements { buckets[index].waiting.removeFirst() }
             buckets[index].waiting.append(node)
             return .waits

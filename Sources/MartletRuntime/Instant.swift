@@ -59,11 +59,16 @@ extension Duration {
     /// The whole duration in nanoseconds, held within what 64 bits can tell (292 years).
     @inlinable
     public var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        let (sum, overflowToo) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
-        guard !overflow, !overflowToo else { return seconds < 0 ? .min + 1 : .max }
-        return sum
+        // `components` would trap on what has more seconds than 64 bits can tell.
+        max(.min + 1, Int64(clamping: attoseconds / 1_000_000_000))
+    }
+
+    /// This duration, doubled `times` times but at most `most`: the pause before another attempt at something that keeps
+    /// failing. It never overflows, however many attempts there were.
+    @inlinable
+    public func doubled(_ times: Int = 1, atMost most: Duration) -> Duration {
+        let (product, overflow) = attoseconds.multipliedReportingOverflow(by: Int128(1) << min(max(0, times), 126))
+        return overflow ? most : min(most, Duration(attoseconds: product))
     }
 }
 

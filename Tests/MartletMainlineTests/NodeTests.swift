@@ -337,6 +337,37 @@ struct NodeTests {
         #expect(hand.dropped(.unexpectedAnswer) == 3)
     }
 
+    @Test("one host with many ports does not keep others from becoming known")
+    func manyPorts() throws {
+        let hand = Hand()
+        let hostile = IPAddress(66, 1, 1, 1)
+        let transactions = Bencode.integer(201)
+        for round in 0..<60 {
+            // It asks from many ports, and answers each query with an error.
+            for port in UInt16(1)...20 {
+                let id = ("id", Bencode.string(NodeID(using: &hand.generator).bytes))
+                _ = try hand.ask("ping", [id], from: SocketAddress(hostile, port: port))
+            }
+            if round >= 30 { _ = try hand.ask("ping", from: SocketAddress(IPAddress(8, 1, UInt8(round), 1), port: 1)) }
+            hand.pass(.seconds(2))
+            while let query = hand.transmit() {
+                guard let transaction = try Bencode(query.bytes)["t"] else { continue }
+                var entries = [entry("t", transaction)]
+                if query.destination.ip == hostile {
+                    entries.insert(entry("e", .list([transactions, .string(Bytes(utf8: "no"))])), at: 0)
+                    entries.append(entry("y", .string(Bytes(utf8: "e"))))
+                } else {
+                    let id = NodeID(using: &hand.generator)
+                    entries.insert(entry("r", .dictionary([entry("id", .string(id.bytes))])), at: 0)
+                    entries.append(entry("y", .string(Bytes(utf8: "r"))))
+                }
+                hand.take(Bencode.dictionary(entries).encoded(), from: query.destination)
+            }
+        }
+        #expect(hand.known.count >= 20)
+        #expect(!hand.known.contains { $0.ip == hostile })
+    }
+
     @Test("when nobody is reached, that is a state, and tried again ever more seldom")
     func unreachable() throws {
         let hand = Hand()

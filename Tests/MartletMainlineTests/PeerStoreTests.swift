@@ -12,6 +12,40 @@ struct PeerStoreTests {
         var peer: SocketAddress
     }
 
+    @Test("an IPv6 host counts once, however many addresses of its /64 it announces from")
+    func hostsOfV6() throws {
+        var generator = SeededGenerator(seed: 4)
+        let hash = SipHash(using: &generator)
+        var limits = MainlineLimits()
+        limits.announcementsPerSource = 5
+        limits.itemsPerSource = 3
+        var peers = PeerStore(limits: limits, hash: hash)
+        var items = ItemStore(limits: limits, hash: hash)
+        func address(_ network: UInt128, _ number: UInt128) -> IPAddress {
+            IPAddress(v6: 0x2a00 << 112 | network << 64 | number)
+        }
+        let own = NodeID(using: &generator)
+        var stored = 0
+        for number in UInt128(1)...50 {
+            let infohash = NodeID(using: &generator)
+            let outcome = peers.add(SocketAddress(address(1, number), port: 1), to: infohash, at: .start)
+            #expect(outcome == (number <= 5 ? .stored : .sourceIsFull))
+            let item = try MainlineItem(immutable: Bytes(utf8: "i\(number)e"))
+            do throws(KRPCError) {
+                try items.put(item, replacing: nil, from: address(1, number), near: own, at: .start)
+                stored += 1
+            } catch {
+                #expect(error == .server)
+            }
+        }
+        #expect(stored == 3)
+        // What has ended counts no more.
+        peers.expire(at: .start + .seconds(3600))
+        let again = SocketAddress(address(1, 60), port: 1)
+        #expect(peers.add(again, to: own, at: .start + .seconds(3600)) == .stored)
+        #expect(peers.add(SocketAddress(address(2, 1), port: 1), to: own, at: .start + .seconds(3600)) == .stored)
+    }
+
     @Test("a store holds what a dictionary would, whatever comes and goes", arguments: [UInt64(1), 2, 3])
     func model(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
@@ -26,7 +60,8 @@ struct PeerStoreTests {
         for step in 0..<6000 {
             let infohash = NodeID(high: draw(40), middle: 0, low: UInt32(draw(3)))
             let number = draw(20)
-            let ip = number < 12 ? IPAddress(9, 1, 1, UInt8(number)) : IPAddress(v6: 0x2600 << 112 | UInt128(number))
+            let ip =
+                number < 12 ? IPAddress(9, 1, 1, UInt8(number)) : IPAddress(v6: 0x2600 << 112 | UInt128(number) << 64)
             let peer = SocketAddress(ip, port: UInt16(1 + draw(2)))
             let now = Instant.start + .seconds(60 * Int64(minutes))
             let key = Announcement(infohash: infohash, peer: peer)

@@ -25,9 +25,11 @@ struct Key16: RoutingKey {
 struct Place: RoutingContact {
     var number: Int
     var network: Int?
-    init(_ number: Int, network: Int? = nil) {
+    var host: Int?
+    init(_ number: Int, network: Int? = nil, host: Int? = nil) {
         self.number = number
         self.network = network
+        self.host = host
     }
 }
 
@@ -108,6 +110,53 @@ struct RoutingTableTests {
         #expect(table.waitingCount == 4)
         let checked = (0..<4).compactMap { _ in table.nextCheck(at: start)?.key.number }
         #expect(checked == [1, 2, 3, 4])
+    }
+
+    @Test("one host with many ports has one place among those that wait, and one network two")
+    func crowdedWaiting() {
+        var table = table()
+        for key in UInt16(1)...50 {
+            table.heard(Key16(key), at: Place(Int(key), network: 1, host: 1), isPreferred: true, now: start)
+        }
+        #expect(table.waitingCount == 1)
+        for key in UInt16(51)...99 {
+            let place = Place(Int(key), network: 1, host: Int(key))
+            table.heard(Key16(key), at: place, isPreferred: true, now: start)
+        }
+        #expect(table.waitingCount == 2)
+        table.heard(Key16(100), at: Place(100, network: 2, host: 2), isPreferred: true, now: start)
+        #expect(table.waitingCount == 3)
+    }
+
+    @Test("one that was tried waits no longer, whether it was silent, refused, or answered under whatever key")
+    func triedWaiting() {
+        var table = table()
+        for key in UInt16(0x8000)..<0x8004 { answer(&table, key) }
+        func wait() { table.heard(Key16(5), at: Place(5), isPreferred: true, now: start) }
+        wait()
+        table.failed(Place(5), now: start)
+        #expect(table.waitingCount == 0)
+        wait()
+        table.refused(Place(5))
+        #expect(table.waitingCount == 0)
+        wait()
+        #expect(done { answer(&table, 0x8000, place: 5) } == .keyIsTaken)
+        #expect(table.waitingCount == 0)
+        wait()
+        #expect(done { answer(&table, 0, place: 5) } == .isOwn)
+        #expect(table.waitingCount == 0)
+    }
+
+    @Test("those that answered and wait for long make room for others")
+    func staleWaiting() {
+        var table = table()
+        for key in UInt16(0x8000)..<0x8004 { answer(&table, key) }
+        answer(&table, 1)
+        for key in UInt16(0x8004)..<0x8007 { #expect(done { answer(&table, key) } == .waits) }
+        let later = start + .seconds(3600)
+        table.heard(Key16(0x9000), at: Place(0x9000), isPreferred: true, now: later)
+        #expect(table.waitingCount == 1)
+        #expect(done { table.nextCheck(at: later) }?.key == Key16(0x9000))
     }
 
     @Test("a good node keeps its place; the next one waits, and inherits it when the node fails")

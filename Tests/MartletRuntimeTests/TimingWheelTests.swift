@@ -48,3 +48,26 @@ struct TimingWheelTests {
         }
     }
 }
+
+@Suite("Instants and durations")
+struct InstantTests {
+    @Test("durations that no clock can tell are held within what it can")
+    func saturation() {
+        let huge = Duration(attoseconds: .max)
+        let tiny = Duration(attoseconds: .min)
+        #expect(huge.nanoseconds == .max && tiny.nanoseconds == .min + 1)
+        #expect(Instant.start + huge < .never && Instant.never + huge == .never)
+        #expect(Instant(nanoseconds: 5) + tiny == .start && Instant(nanoseconds: 5) - huge == .start)
+        #expect(Duration.seconds(-3).nanoseconds == -3_000_000_000 && Duration.milliseconds(7).nanoseconds == 7_000_000)
+    }
+
+    @Test("a pause that doubles stops at its bound, after any number of attempts")
+    func doubling() {
+        #expect(Duration.seconds(5).doubled(atMost: .seconds(60)) == .seconds(10))
+        #expect(Duration.seconds(5).doubled(3, atMost: .seconds(60)) == .seconds(40))
+        for times in [4, 61, 125, 126, 127, 100_000, Int.max] {
+            #expect(Duration.seconds(5).doubled(times, atMost: .seconds(60)) == .seconds(60))
+        }
+        #expect(Duration.seconds(5).doubled(-1, atMost: .seconds(60)) == .seconds(5))
+    }
+}

@@ -63,11 +63,11 @@ extension NodeDriver {
         guard !isStopping else { return }
         switch event {
         case .join(let family, .joined):
-            tell(.dht("joined the DHT over \(family)"))
             discovery.beginSearching(at: loop.now)
             discoverSoon()
-        case .join(let family, .unreachable):
-            tell(.dht("nobody in the DHT answers over \(family); it is tried again"))
+        case .reached(let family, true): tell(.dht("joined the DHT over \(family)"))
+        case .reached(let family, false):
+            tell(.dht("nobody in the DHT answers over \(family); it is tried again until somebody does"))
         case .outsideAddress(let address): observed(address)
         default: break
         }

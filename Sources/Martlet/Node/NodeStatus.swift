@@ -43,6 +43,8 @@ public struct NodeStatus: Sendable {
         public var family: IPAddress.Family
         /// How far it has come in joining.
         public var state: JoinState
+        /// How long nobody in the DHT has answered; `nil` while somebody does.
+        public var unanswered: Duration?
         /// How many nodes it knows.
         public var nodes: Int
         /// This node's address as others see it, where enough agree.

@@ -118,7 +118,8 @@ extension NodeDriver {
         status.known = metadata.book.count
         status.dht = (dht?.status ?? []).map {
             NodeStatus.DHT(
-                family: $0.family, state: $0.join, nodes: $0.nodes.count, outsideAddress: $0.outsideAddress)
+                family: $0.family, state: $0.join, unanswered: $0.unanswered, nodes: $0.nodes.count,
+                outsideAddress: $0.outsideAddress)
         }
         status.store = NodeStatus.Store(
             path: configuration.keepsFiles ? store?.path : nil, waiting: store?.statistics.waiting ?? 0,

@@ -32,6 +32,7 @@ extension ControlStatus {
                     ? ["off"]
                     : dht.map { part in
                         "\(part.family): \(part.state), \(part.nodes) nodes"
+                            + (part.unansweredSeconds.map { ", no answers for \(spanText($0))" } ?? "")
                             + (part.outsideAddress.map { ", seen at \($0)" } ?? "")
                     }
             ),

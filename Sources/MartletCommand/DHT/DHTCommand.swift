@@ -216,6 +216,9 @@ struct DHTNodes: ParsableCommand {
             for status in session.dht.status {
                 let outside = status.outsideAddress.map { "\($0)" } ?? "unknown"
                 session.note("\(status.family == .v4 ? "IPv4" : "IPv6"): id \(status.id), outside address \(outside)")
+                if let silence = status.unanswered {
+                    session.note("no answers for \(spanText(silence / .seconds(1)))")
+                }
                 for node in status.nodes {
                     count += 1
                     let shown = Node(

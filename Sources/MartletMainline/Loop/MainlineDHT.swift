@@ -101,12 +101,12 @@ public final class MainlineDHT {
         for port in ports.values { port.onDatagram = nil }
         for search in searches.values { search.finish() }
         searches = [:]
-        guard let file = configuration.file else { return }
+        guard let file = configuration.file, node.hasNodesToSave else { return }
         await Self.write(node.saved(at: environment.loop.now), to: file, environment)
     }
 
     private func save() {
-        guard let file = configuration.file else { return }
+        guard let file = configuration.file, node.hasNodesToSave else { return }
         let saved = node.saved(at: environment.loop.now)
         environment.loop.spawn { [environment] in
             await Self.write(saved, to: file, environment)
@@ -153,7 +153,7 @@ public final class MainlineDHT {
             search.take(event)
             if case .ended = event { searches[id] = nil }
         case .needsBootstrap: resolve()
-        case .outsideAddress, .join: break
+        case .outsideAddress, .join, .reached: break
         }
         onEvent?(event)
     }

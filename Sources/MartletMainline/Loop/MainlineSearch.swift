@@ -193,7 +193,9 @@ extension MainlineDHT {
         families.compactMap { family in
             guard let id = node.id(family) else { return nil }
             return MainlineStatus(
-                family: family, id: id, join: node.joinState(family), outsideAddress: node.outsideAddress(family),
+                family: family, id: id, join: node.joinState(family),
+                unanswered: node.unanswered(family, at: environment.loop.now),
+                outsideAddress: node.outsideAddress(family),
                 nodes: node.nodes(family).map {
                     MainlineStatus.Node(
                         id: $0.key, address: $0.contact, roundTrip: $0.roundTrip,
@@ -225,6 +227,8 @@ public struct MainlineStatus: Sendable {
     public var id: NodeID
     /// How far it has come in joining.
     public var join: JoinState
+    /// How long our queries have gone unanswered, all of them; `nil` while somebody answers.
+    public var unanswered: Duration?
     /// Our address as others see it.
     public var outsideAddress: SocketAddress?
     /// The nodes of its table.

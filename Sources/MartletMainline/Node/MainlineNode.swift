@@ -27,6 +27,9 @@ public struct MainlineNode: ~Copyable {
         var latency = Latency()
         var join = JoinState.idle
         var neighbourhood = Neighbourhood(at: .start)
+        var silence = Silence()
+        /// Whether it was told last that somebody answers, or that nobody does; `nil` as long as neither was.
+        var isReached: Bool?
         /// How many attempts to join have failed in a row.
         var failedJoins = 0
         /// Whether addresses to begin with have been asked for, and none have been given yet.
@@ -34,6 +37,10 @@ public struct MainlineNode: ~Copyable {
         /// Addresses to begin with, and nodes that were known before.
         var bootstrap: [SocketAddress] = []
         var saved: [CompactNode] = []
+
+        var isUnreachable: Bool { if case .unreachable = join { true } else { false } }
+        /// Whether nobody answers at all.
+        var isSilent: Bool { isUnreachable || silence.isTotal(known: table.count) }
     }
 
     /// How the node behaves.
@@ -101,6 +108,11 @@ public struct MainlineNode: ~Copyable {
 
     /// How far it has come in joining.
     public func joinState(_ family: IPAddress.Family) -> JoinState { side(family)?.join ?? .idle }
+
+    /// How long our queries have gone unanswered, all of them; `nil` while somebody answers.
+    public func unanswered(_ family: IPAddress.Family, at now: Instant) -> Duration? {
+        side(family)?.silence.duration(at: now)
+    }
 
     /// Its address as others see it, once enough of them agree.
     public func outsideAddress(_ family: IPAddress.Family) -> SocketAddress? { side(family)?.votes.winner }
@@ -221,6 +233,7 @@ public struct MainlineNode: ~Copyable {
         let bytes = query.encoded(
             transaction: transaction, id: side.table.own, isReadOnly: configuration.isReadOnly,
             wantsBoth: sides[0] != nil && sides[1] != nil)
+        sides[Int(address.ip.family.rawValue)]?.silence.sent(at: now)
         metrics.sent.increment()
         transmit(bytes, to: address)
     }

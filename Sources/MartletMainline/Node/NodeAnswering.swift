@@ -52,6 +52,7 @@ extension MainlineNode {
         let isPreferred = isPreferred(id, at: source.ip)
         sides[place]?.table.heard(id, at: source, isPreferred: isPreferred, now: now)
         if let check = sides[place]?.table.checkDeadline, check < nextHousekeeping {
+            sides[place]?.silence.probeSoon(at: now)
             nextHousekeeping = min(nextHousekeeping, max(check, now + .seconds(1)))
             deadline = min(deadline, nextHousekeeping)
         }

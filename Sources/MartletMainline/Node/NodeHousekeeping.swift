@@ -13,7 +13,8 @@ struct Repetition {
     let family: IPAddress.Family
     var kind: Kind
     var next: Instant
-    /// How soon it is done again where few nodes took it: twice as late after each time that they were few.
+    /// How soon it is done again when few nodes took it: twice as late after each time that they were few, up to
+    /// `MainlineLimits.announceEvery`.
     var pause = Duration.seconds(60)
     /// The lookup that does it now.
     var search: SearchID?
@@ -33,7 +34,7 @@ struct Neighbourhood {
     init(at now: Instant) { next = now + pause }
 
     mutating func wait(at now: Instant) {
-        pause = min(pause * 2, .seconds(15 * 60))
+        pause = pause.doubled(atMost: .seconds(15 * 60))
         next = now + pause
     }
 }
@@ -74,7 +75,8 @@ extension MainlineNode {
         guard let side = side(family) else { return }
         var fit: [SocketAddress] = []
         for address in addresses where address.ip.family == family && accepts(address) { fit.append(address) }
-        sides[Int(family.rawValue)]?.bootstrap = fit
+        // Names that cannot be looked up are no reason to forget what they stood for.
+        if !fit.isEmpty { sides[Int(family.rawValue)]?.bootstrap = fit }
         if side.awaitsBootstrap || side.bootstrap.isEmpty && !fit.isEmpty { join(family, at: now, using: &generator) }
     }
 
@@ -82,17 +84,39 @@ extension MainlineNode {
         let place = Int(family.rawValue)
         guard report.answered > 0 else { return failJoin(family, at: now) }
         sides[place]?.failedJoins = 0
-        sides[place]?.saved = []
         sides[place]?.neighbourhood = Neighbourhood(at: now)
         setJoin(.joined, family, at: now)
+        tellReached(true, family)
+        // What others should know of us they may have forgotten meanwhile.
+        for index in repetitions.indices where repetitions[index].family == family {
+            repetitions[index].next = now
+            repetitions[index].pause = .seconds(60)
+        }
+    }
+
+    private mutating func tellReached(_ isReached: Bool, _ family: IPAddress.Family) {
+        let place = Int(family.rawValue)
+        guard sides[place]?.isReached != isReached else { return }
+        sides[place]?.isReached = isReached
+        events.append(.reached(family, isReached))
+    }
+
+    /// Somebody in `family` has answered, whatever the answer is: if nobody did before, the node joins at once.
+    mutating func endSilence(_ family: IPAddress.Family, at now: Instant) {
+        let place = Int(family.rawValue)
+        sides[place]?.silence.answered()
+        guard sides[place]?.isUnreachable == true else { return }
+        sides[place]?.join = .unreachable(retryAt: now)
+        nextHousekeeping = now
     }
 
     private mutating func failJoin(_ family: IPAddress.Family, at now: Instant) {
         guard let side = side(family) else { return }
         let limits = configuration.limits
-        let wait = min(limits.joinRetryMaximum, limits.joinRetry * (1 << min(side.failedJoins, 16)))
+        let wait = limits.joinRetry.doubled(side.failedJoins, atMost: limits.joinRetryMaximum)
         sides[Int(family.rawValue)]?.failedJoins += 1
         setJoin(.unreachable(retryAt: now + wait), family, at: now)
+        tellReached(false, family)
         events.append(.needsBootstrap(family))
     }
 
@@ -161,7 +185,7 @@ extension MainlineNode {
         // Where few nodes were there to take it, more will come.
         if search.stored < configuration.limits.lookup.closest / 2, !isKeptByOthers {
             repetitions[index].next = min(repetitions[index].next, now + repetitions[index].pause)
-            repetitions[index].pause = repetitions[index].pause * 2
+            repetitions[index].pause = repetitions[index].pause.doubled(atMost: configuration.limits.announceEvery)
         } else {
             repetitions[index].pause = .seconds(60)
         }
@@ -199,26 +223,31 @@ extension MainlineNode {
     ) -> Instant {
         // As long as few are known, there is a hurry.
         let isNew = (sides[place]?.table.count ?? 0) < 32
-        for _ in 0..<configuration.limits.checksPerSecond * (isNew ? 8 : 1) where maySend(at: now) {
-            guard let node = sides[place]?.table.nextCheck(at: now) else { break }
-            send(.ping, to: node.contact, .check, at: now, using: &generator)
+        if sides[place]?.isSilent == true {
+            probe(place, at: now, using: &generator)
+        } else {
+            for _ in 0..<configuration.limits.checksPerSecond * (isNew ? 8 : 1) where maySend(at: now) {
+                guard let node = sides[place]?.table.nextCheck(at: now) else { break }
+                send(.ping, to: node.contact, .check, at: now, using: &generator)
+            }
         }
         guard let side = sides[place] else { return .never }
+        let nextCheck = side.isSilent ? side.silence.nextProbe : side.table.checkDeadline
         switch side.join {
         case .joining where side.awaitsBootstrap && side.table.count > 0:
             // Someone who asked us was the way in.
             join(side.family, at: now, using: &generator)
             return now
-        case .idle, .joining: return side.table.checkDeadline
+        case .idle, .joining: return nextCheck
         case .unreachable(let retry):
-            // Someone who asked us, or was told of, may be the way in before it is time.
-            guard now >= retry || side.table.count > 0 || !side.saved.isEmpty else {
-                return min(retry, side.table.checkDeadline)
-            }
+            guard now >= retry else { return min(retry, nextCheck) }
             join(side.family, at: now, using: &generator)
             return now
         case .joined where side.table.count == 0:
             failJoin(side.family, at: now)
+            return now
+        case .joined where side.isSilent && side.silence.duration(at: now) != nil:
+            join(side.family, at: now, using: &generator)
             return now
         case .joined: break
         }
@@ -230,7 +259,20 @@ extension MainlineNode {
             _ = start(.nodes, target, side.family, at: now, using: &generator)
         }
         guard let table = sides[place]?.table else { return .never }
-        return min(table.checkDeadline, table.refreshDeadline, sides[place]?.neighbourhood.next ?? .never)
+        return min(nextCheck, table.checkDeadline, table.refreshDeadline, sides[place]?.neighbourhood.next ?? .never)
+    }
+
+    /// Pings a few nodes while nobody answers: those that asked us first, then those that are known, in turn.
+    private mutating func probe(_ place: Int, at now: Instant, using generator: inout some RandomNumberGenerator) {
+        guard sides[place]?.silence.mayProbe(at: now) == true, let side = sides[place] else { return }
+        let known = side.table.nodes.map(\.contact) + side.saved.map(\.address)
+        for _ in 0..<Silence.probes where maySend(at: now) {
+            if let node = sides[place]?.table.nextCheck(at: now) {
+                send(.ping, to: node.contact, .check, at: now, using: &generator)
+            } else if !known.isEmpty, let turn = sides[place]?.silence.nextTurn(of: known.count) {
+                send(.ping, to: known[turn], .check, at: now, using: &generator)
+            }
+        }
     }
 
     private mutating func `repeat`(_ index: Int, at now: Instant, using generator: inout some RandomNumberGenerator) {

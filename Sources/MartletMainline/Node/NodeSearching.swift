@@ -113,9 +113,10 @@ extension MainlineNode {
         search.lookup = Lookup(target: old.target, limits: old.limits, latency: side.latency, at: now)
         side.table.closest(to: old.target, count: 2 * old.limits.closest, into: &found)
         for node in found { search.lookup.add(node.key, at: node.contact, isPreferred: node.isPreferred) }
-        if side.table.count < old.limits.closest {
+        if found.count < old.limits.closest {
             for address in side.bootstrap { search.lookup.add(nil, at: address, isPreferred: true) }
-            for node in side.saved {
+            // Once the node has joined, what it knew before tells it nothing new.
+            for node in side.saved where side.join != .joined {
                 search.lookup.add(
                     node.id, at: node.address, isPreferred: isPreferred(node.id, at: node.address.ip))
             }
@@ -194,6 +195,7 @@ extension MainlineNode {
             return metrics.dropped[.unexpectedAnswer].increment()
         }
         gates.prove(source.ip, at: now)
+        endSilence(source.ip.family, at: now)
         // An answer under our own id is our own, or a trick.
         guard message.kind == .answer, let id = message.id, id != side(source.ip.family)?.table.own else {
             metrics.refusals.increment()
@@ -286,11 +288,13 @@ extension MainlineNode {
     /// A node of the other family, told of while this one was asked: a way in where nobody is known there (BEP 32).
     private mutating func noteOther(_ node: CompactNode) {
         let place = Int(node.address.ip.family.rawValue)
-        guard let side = sides[place], side.table.count < 8, side.saved.count < configuration.limits.savedNodes else {
-            return
-        }
+        guard let side = sides[place], side.table.count < 8, !side.saved.contains(where: { $0.address == node.address })
+        else { return }
+        if side.saved.count >= configuration.limits.savedNodes { sides[place]?.saved.removeFirst() }
         sides[place]?.saved.append(node)
-        if case .unreachable = side.join { nextHousekeeping = .start }
+        guard side.isUnreachable else { return }
+        sides[place]?.join = .unreachable(retryAt: .start)
+        nextHousekeeping = .start
     }
 
     /// Hands out those of `peers` that the lookup has not found before.
@@ -346,7 +350,15 @@ extension MainlineNode {
 
     /// A query was not answered, or refused.
     mutating func fail(_ pending: Transactions.Pending, at now: Instant, isSilent: Bool = true) {
-        if isSilent { sides[Int(pending.address.ip.family.rawValue)]?.table.failed(pending.address, now: now) }
+        let place = Int(pending.address.ip.family.rawValue)
+        if isSilent { sides[place]?.silence.timedOut() }
+        if isSilent, sides[place]?.isSilent == false {
+            sides[place]?.table.failed(pending.address, now: now)
+        } else {
+            sides[place]?.table.refused(pending.address)
+            // If nobody at all answers, the node sees to that first.
+            if isSilent { nextHousekeeping = min(nextHousekeeping, now + .seconds(1)) }
+        }
         switch pending.purpose {
         case .check: break
         case .step(let search):

@@ -7,6 +7,11 @@ public import MartletWire
 extension MainlineNode {
     private static let keys: [(id: String, nodes: String)] = [("id4", "nodes4"), ("id6", "nodes6")]
 
+    /// Whether there is a node to keep. If there is none, what was kept before is better than nothing.
+    public var hasNodesToSave: Bool {
+        sides.contains { side in side.map { $0.table.count > 0 || !$0.saved.isEmpty } ?? false }
+    }
+
     /// What is to be kept.
     public func saved(at now: Instant) -> Bytes {
         var writer = BencodeWriter(capacity: 4096)
@@ -20,7 +25,9 @@ extension MainlineNode {
                 guard let side else { continue }
                 state.key(Self.keys[place].nodes)
                 var bytes = Writer(capacity: 2048)
-                var known = side.table.nodes.filter { $0.failures == 0 }.map {
+                // Those that have failed stand behind the others, but stand: during an outage all have.
+                let nodes = side.table.nodes
+                var known = (nodes.filter { $0.failures == 0 } + nodes.filter { $0.failures > 0 }).map {
                     CompactNode(id: $0.key, address: $0.contact)
                 }
                 // What could not be tried is not lost.

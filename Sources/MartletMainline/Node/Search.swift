@@ -4,6 +4,9 @@ public import MartletRuntime
 public import MartletWire
 
 extension SocketAddress: RoutingContact {
+    /// The host of a global address, which has a /64 over IPv6; others are not counted together.
+    public var host: IPAddress? { ip.isGlobal ? ip.counted : nil }
+
     /// The IPv4 /24 or IPv6 /64 of a global address; others are not counted together.
     public var network: IPAddress? { ip.isGlobal ? ip.prefix(ip.isV4 ? 24 : 64) : nil }
 }
@@ -145,6 +148,9 @@ public enum MainlineEvent: Sendable {
     case outsideAddress(SocketAddress)
     /// How far it has come in joining.
     case join(IPAddress.Family, JoinState)
+    /// Whether anybody answers: told once when somebody does, and once when nobody does any more, however often it is
+    /// tried in between.
+    case reached(IPAddress.Family, Bool)
     /// It knows too few nodes to join: `bootstrap` should be called with addresses.
     case needsBootstrap(IPAddress.Family)
 }

@@ -47,7 +47,7 @@ struct ItemStore {
             return
         }
         remove(item.target)
-        let counter = Int(hash(source) % UInt64(ofSource.count))
+        let counter = Int(hash(source.counted) % UInt64(ofSource.count))
         guard Int(ofSource[counter]) < min(limits.itemsPerSource, Int(UInt16.max)) else { throw .server }
         if items.count >= limits.items {
             guard let farthest = items.keys.max(by: { $0.isCloser(to: own, than: $1) }),

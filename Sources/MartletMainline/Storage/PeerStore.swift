@@ -25,7 +25,7 @@ struct PeerStore {
     private var topics: [Topic] = []
     /// Where each infohash stands among `topics`: at the place that its hash says, or at the next that was free.
     private var places: [UInt32] = Array(repeating: Self.nowhere, count: 16)
-    /// How many announcements came from the hosts that share a counter.
+    /// How many announcements came from the hosts that share a counter. An IPv6 host is a /64.
     private var ofSource: [UInt16]
     /// How many there are.
     private(set) var count = 0
@@ -48,7 +48,7 @@ struct PeerStore {
 
     private static func isOver(_ end: UInt16, at minute: UInt16) -> Bool { Int16(bitPattern: end &- minute) <= 0 }
 
-    private func source(_ ip: IPAddress) -> Int { Int(hash(ip) % UInt64(ofSource.count)) }
+    private func source(_ ip: IPAddress) -> Int { Int(hash(ip.counted) % UInt64(ofSource.count)) }
 
     /// Stores that `peer` takes part in `infohash`, or that it still does.
     mutating func add(_ peer: SocketAddress, to infohash: NodeID, at now: Instant) -> Outcome {

@@ -47,6 +47,8 @@ public struct ControlStatus: Codable, Hashable, Sendable {
         public var state: String
         /// How many nodes it knows.
         public var nodes: Int
+        /// How long nobody in the DHT has answered; `nil` while somebody does.
+        public var unansweredSeconds: Double?
         /// This node's address as others see it.
         public var outsideAddress: String?
     }

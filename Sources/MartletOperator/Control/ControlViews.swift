@@ -27,6 +27,7 @@ extension ControlStatus {
             dht: status.dht.map {
                 DHT(
                     family: $0.family == .v4 ? "ipv4" : "ipv6", state: $0.state.shown, nodes: $0.nodes,
+                    unansweredSeconds: $0.unanswered.map { $0 / .seconds(1) },
                     outsideAddress: $0.outsideAddress?.description)
             },
             store: Store(
