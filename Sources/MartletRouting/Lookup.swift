@@ -12,8 +12,14 @@ public struct LookupLimits: Hashable, Sendable {
     public var candidates = 64
     /// How many of those that one node names are taken.
     public var candidatesPerAnswer = 16
-    /// How many nodes of one network are asked.
+    /// How many nodes of one network are asked, beyond those that left it at silence.
     public var nodesPerNetwork = 2
+    /// How many nodes of one network are asked in all.
+    public var queriesPerNetwork = 4
+    /// How many nodes that one node has named are tried at once, until some of them have answered.
+    public var unprovenPerTeller = 2
+    /// How many claims about one key, or about one address, are kept apart until one is tried.
+    public var claims = 4
     /// How long the lookup may take.
     public var duration = Duration.seconds(60)
     /// How long an answer is waited for at the most.
@@ -35,8 +41,13 @@ public struct LookupLimits: Hashable, Sendable {
 /// the window. Only they are asked, and when all of them have answered, the lookup ends. So nodes that break a rule are
 /// asked only where there are not enough that keep it, and do not keep the lookup from ending.
 ///
+/// What a node says of others is a claim: that a key lives at an address. Claims that contradict each other stand side by
+/// side until one is tried. Each claim has a teller, and of one teller's claims only a few are in the window before some
+/// have come true; those of a teller whose claims turn out false are left for last. So the lookup goes several disjoint
+/// paths at once (Baumgart and Mies, "S/Kademlia", 2007), and one that invents nodes costs it two queries.
+///
 /// It asks further ones as soon as an answer takes longer than answers usually do, and gives a node up that takes three
-/// times as long. No node is asked twice, and no network more often than the limits say. Whatever a stranger answers,
+/// times as long. No address is asked twice, and no network more often than the limits say. Whatever a stranger answers,
 /// the lookup asks at most `limits.queries` nodes and ends by `limits.duration`.
 public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     /// What has become of a node.
@@ -65,13 +76,35 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         public var state = State.known
         /// When it was asked.
         public var asked = Instant.start
+        /// Who has named it; `nil` if we knew it ourselves.
+        @usableFromInline var teller: Int?
 
         @inlinable
-        init(key: Key?, contact: Contact, isPreferred: Bool) {
+        init(key: Key?, contact: Contact, isPreferred: Bool, teller: Int?) {
             self.key = key
             self.contact = contact
             self.isPreferred = isPreferred
+            self.teller = teller
         }
+    }
+
+    /// A node that has named others, and what came of those.
+    @usableFromInline
+    struct Teller: Sendable {
+        @usableFromInline let contact: Contact
+        @usableFromInline var kept = 0
+        @usableFromInline var broken = 0
+
+        @inlinable
+        init(contact: Contact) { self.contact = contact }
+
+        /// How many of its claims that have not come true may be in the window.
+        @inlinable
+        func allowance(_ first: Int) -> Int { isLiar ? 0 : first + kept }
+
+        /// Loss and churn break one claim or two of an honest node.
+        @inlinable
+        var isLiar: Bool { broken >= 2 && broken > kept }
     }
 
     /// What is looked for.
@@ -87,6 +120,7 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     /// How long answers take.
     public var latency: Latency
     @usableFromInline var candidates: [Candidate] = []
+    @usableFromInline var tellers: [Teller] = []
     @usableFromInline var isStopped = false
 
     /// A lookup of `target` that knows nobody yet.
@@ -98,33 +132,79 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         began = now
     }
 
-    /// Tells of a node that may be asked. `key` is `nil` where only the address is known. Says whether it is new.
+    /// Tells of a node that may be asked. `key` is `nil` where only the address is known, and `teller` is the node that
+    /// has named it, or `nil` where we knew it. Says whether it is new.
     @inlinable
     @discardableResult
-    public mutating func add(_ key: Key?, at contact: Contact, isPreferred: Bool) -> Bool {
-        let new = Candidate(key: key, contact: contact, isPreferred: isPreferred)
+    public mutating func add(
+        _ key: Key?, at contact: Contact, isPreferred: Bool, toldBy source: Contact? = nil
+    ) -> Bool {
+        let teller = source.map { index(ofTeller: $0) }
+        var new = Candidate(key: key, contact: contact, isPreferred: isPreferred, teller: teller)
+        var ofContact = 0
+        var ofKey = 0
         var ofNetwork = 0
         var lastOfNetwork: Int?
         for (index, candidate) in candidates.enumerated() {
-            if candidate.contact == contact || candidate.key == key && key != nil { return false }
-            if let network = contact.network, candidate.contact.network == network {
+            if candidate.contact == contact {
+                // It has been asked and will say itself which key it has, or this is said again.
+                if candidate.state != .known || key == nil { return false }
+                if candidate.key == key {
+                    second(index, by: teller)
+                    return false
+                }
+                ofContact += 1
+            }
+            if let key, candidate.key == key {
+                if candidate.state == .answered, candidate.isPreferred || !isPreferred { return false }
+                ofKey += candidate.state == .known ? 1 : 0
+            }
+            if let network = contact.network, candidate.state == .known, candidate.teller == teller,
+                candidate.contact.network == network
+            {
                 ofNetwork += 1
-                lastOfNetwork = candidate.state == .known ? index : lastOfNetwork
+                lastOfNetwork = index
             }
         }
+        guard ofContact < limits.claims, ofKey < limits.claims else { return false }
         if ofNetwork >= limits.nodesPerNetwork {
             // Of one network the closest are asked, where they become known in time.
             guard let last = lastOfNetwork, precedes(new, candidates[last]) else { return false }
             candidates.remove(at: last)
         }
-        let place = self.place(of: new)
-        candidates.insert(new, at: place)
-        if candidates.count - askedCount > limits.candidates {
-            guard let last = candidates.lastIndex(where: { $0.state == .known }) else { return true }
-            candidates.remove(at: last)
-            return last != place
+        new.state = .known
+        candidates.insert(new, at: place(of: new))
+        return candidates.count - askedCount <= limits.candidates || dropOne() != contact
+    }
+
+    @inlinable
+    mutating func index(ofTeller contact: Contact) -> Int {
+        if let index = tellers.lastIndex(where: { $0.contact == contact }) { return index }
+        tellers.append(Teller(contact: contact))
+        return tellers.count - 1
+    }
+
+    /// The claim at `index` is made again, by `teller`: it counts as that one's where that one is to be trusted more.
+    @inlinable
+    mutating func second(_ index: Int, by teller: Int?) {
+        guard let before = candidates[index].teller else { return }
+        guard let teller else { return candidates[index].teller = nil }
+        let isBetter = tellers[teller].kept - tellers[teller].broken > tellers[before].kept - tellers[before].broken
+        if isBetter { candidates[index].teller = teller }
+    }
+
+    /// Forgets one of too many claims: the farthest of the teller that has made most of those that are left.
+    @inlinable
+    mutating func dropOne() -> Contact? {
+        var counts = [Int](repeating: 0, count: tellers.count)
+        for candidate in candidates where candidate.state == .known {
+            if let teller = candidate.teller { counts[teller] += 1 }
         }
-        return true
+        let most = counts.indices.max { counts[$0] < counts[$1] }
+        let last =
+            candidates.lastIndex { $0.state == .known && $0.teller != nil && $0.teller == most }
+            ?? candidates.lastIndex { $0.state == .known }
+        return last.map { candidates.remove(at: $0).contact }
     }
 
     /// The next node to ask, which counts as asked from now on, or `nil` where there is nothing to do but wait.
@@ -135,7 +215,10 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         candidates[index].state = .asked
         candidates[index].asked = now
         askedCount += 1
-        return candidates[index]
+        let asked = candidates[index]
+        // Whatever else was said of the address, it says itself now which key it has.
+        candidates.removeAll { $0.state == .known && $0.contact == asked.contact }
+        return asked
     }
 
     /// The node at `contact` has answered, under `key`, and named others, which must be added before. Says whether the
@@ -148,16 +231,22 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         guard candidate.state != .known, candidate.state != .answered else { return false }
         latency.add(now - candidate.asked)
         answeredCount += 1
-        candidate.state = .answered
-        guard candidate.key != key || candidate.isPreferred != isPreferred else {
-            candidates[index].state = .answered
-            return true
+        if let teller = candidate.teller {
+            if candidate.state == .failed { tellers[teller].broken -= 1 }
+            if candidate.key == key { tellers[teller].kept += 1 } else { tellers[teller].broken += 1 }
         }
-        // It has another key than was said of it. Where somebody else has answered under that one, it is nobody.
+        candidate.state = .answered
         candidates.remove(at: index)
-        if candidates.contains(where: { $0.key == key && $0.state == .answered }) { candidate.state = .failed }
+        // It may have another key than was said of it. Where somebody else has answered under that one, it is nobody.
+        if candidates.contains(where: { $0.key == key && $0.state == .answered && ($0.isPreferred || !isPreferred) }) {
+            candidate.state = .failed
+        }
         candidate.key = key
         candidate.isPreferred = isPreferred
+        if candidate.state == .answered {
+            // The claims that contradict it are settled, unless they are better founded.
+            candidates.removeAll { $0.state == .known && $0.key == key && (isPreferred || !$0.isPreferred) }
+        }
         candidates.insert(candidate, at: place(of: candidate))
         return candidate.state == .answered
     }
@@ -166,7 +255,14 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     @inlinable
     public mutating func failed(_ contact: Contact) {
         guard let index = candidates.firstIndex(where: { $0.contact == contact }) else { return }
-        if candidates[index].state != .answered { candidates[index].state = .failed }
+        if candidates[index].state != .answered { giveUp(index) }
+    }
+
+    @inlinable
+    mutating func giveUp(_ index: Int) {
+        guard candidates[index].state != .failed else { return }
+        candidates[index].state = .failed
+        if let teller = candidates[index].teller { tellers[teller].broken += 1 }
     }
 
     /// Ends the lookup with what it has.
@@ -180,9 +276,10 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         for index in candidates.indices {
             switch candidates[index].state {
             case .asked where now >= candidates[index].asked + latency.expected:
-                candidates[index].state = now >= candidates[index].asked + givenUpAfter ? .failed : .slow
+                candidates[index].state = .slow
+                if now >= candidates[index].asked + givenUpAfter { giveUp(index) }
             case .slow where now >= candidates[index].asked + givenUpAfter:
-                candidates[index].state = .failed
+                giveUp(index)
             default: break
             }
         }
@@ -233,10 +330,39 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     @inlinable
     var inFlight: Int { candidates.count { $0.state == .asked } }
 
-    /// The places of the first nodes that have not failed.
+    /// The places of the first nodes that have not failed: of each teller no more than it is allowed, and those of liars
+    /// only where there are not enough others.
     @inlinable
-    var window: some Sequence<Int> {
-        candidates.indices.lazy.filter { candidates[$0].state != .failed }.prefix(limits.closest)
+    var window: [Int] {
+        var window: [Int] = []
+        var passedOver: [Int] = []
+        var ofTeller = [Int](repeating: 0, count: tellers.count)
+        for (index, candidate) in candidates.enumerated() where candidate.state != .failed {
+            if window.count >= limits.closest { break }
+            if candidate.state == .known, !hasRoomForNetwork(of: candidate) { continue }
+            if candidate.state != .answered, let teller = candidate.teller {
+                ofTeller[teller] += 1
+                if ofTeller[teller] > tellers[teller].allowance(limits.unprovenPerTeller) {
+                    passedOver.append(index)
+                    continue
+                }
+            }
+            window.append(index)
+        }
+        if window.count < limits.closest { window += passedOver.prefix(limits.closest - window.count) }
+        return window
+    }
+
+    @inlinable
+    func hasRoomForNetwork(of candidate: Candidate) -> Bool {
+        guard let network = candidate.contact.network else { return true }
+        var living = 0
+        var all = 0
+        for other in candidates where other.state != .known && other.contact.network == network {
+            all += 1
+            if other.state != .failed { living += 1 }
+        }
+        return living < limits.nodesPerNetwork && all < limits.queriesPerNetwork
     }
 
     @inlinable

@@ -134,13 +134,69 @@ struct LookupTests {
     func once() {
         var lookup = Search(target: Key16(0), limits: limits(), at: start)
         #expect(done { lookup.add(Key16(8), at: Place(1), isPreferred: true) })
-        #expect(!done { lookup.add(Key16(8), at: Place(2), isPreferred: true) })
-        #expect(!done { lookup.add(Key16(9), at: Place(1), isPreferred: true) })
+        #expect(!done { lookup.add(Key16(8), at: Place(1), isPreferred: true) })
+        #expect(done { lookup.add(Key16(9), at: Place(1), isPreferred: true) })
         #expect(done { lookup.nextQuery(at: start) } != nil)
         #expect(!done { lookup.add(Key16(7), at: Place(1), isPreferred: true) })
         lookup.failed(Place(1))
         #expect(!done { lookup.add(Key16(7), at: Place(1), isPreferred: true) })
         #expect(done { lookup.nextQuery(at: start) } == nil && lookup.isFinished)
+    }
+
+    @Test("a key that is named first with a false address, or an address with a false key, does not hide the true one")
+    func contradictions() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        lookup.add(Key16(1), at: Place(66), isPreferred: true)
+        lookup.add(Key16(1), at: Place(1), isPreferred: true)
+        lookup.add(Key16(0xF000), at: Place(2), isPreferred: true)
+        lookup.add(Key16(2), at: Place(2), isPreferred: true)
+        for number in 3...6 { lookup.add(Key16(UInt16(number)), at: Place(number), isPreferred: true) }
+        var asked: [Int] = []
+        while !lookup.isFinished {
+            guard let next = lookup.nextQuery(at: start) else { break }
+            asked.append(next.contact.number)
+            guard next.contact.number != 66 else {
+                lookup.failed(next.contact)
+                continue
+            }
+            lookup.answered(next.contact, as: Key16(UInt16(next.contact.number)), isPreferred: true, at: start)
+        }
+        #expect(asked == [66, 1, 2, 3, 4])
+        #expect(lookup.closest.map(\.contact.number) == [1, 2, 3, 4])
+        // Claims about one key are bounded too.
+        var crowded = Search(target: Key16(0), limits: limits(), at: start)
+        let new = (1...50).count { number in crowded.add(Key16(1), at: Place(number), isPreferred: true) }
+        #expect(new == crowded.limits.claims)
+    }
+
+    @Test("a node that invents others costs a lookup two queries, whatever it names")
+    func liars() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        for number in 0..<4 { lookup.add(Key16(0xF000 + UInt16(number)), at: Place(number), isPreferred: true) }
+        var asked: [Int] = []
+        while !lookup.isFinished {
+            guard let next = lookup.nextQuery(at: start) else { break }
+            let number = next.contact.number
+            asked.append(number)
+            switch number {
+            case 0:
+                for invented in 100..<116 {
+                    lookup.add(
+                        Key16(UInt16(invented - 99)), at: Place(invented), isPreferred: true, toldBy: next.contact)
+                }
+            case 1..<100:
+                for known in 10..<18 {
+                    lookup.add(
+                        Key16(0x100 + UInt16(known)), at: Place(known), isPreferred: true, toldBy: next.contact)
+                }
+            default:
+                lookup.failed(next.contact)
+                continue
+            }
+            lookup.answered(next.contact, as: next.key ?? Key16(0), isPreferred: true, at: start)
+        }
+        #expect(asked.count { $0 >= 100 } == 2)
+        #expect(lookup.closest.map(\.contact.number) == [10, 11, 12, 13])
     }
 
     @Test("nodes without preferred keys are asked only where there are not enough others")

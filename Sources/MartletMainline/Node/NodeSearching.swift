@@ -242,7 +242,7 @@ extension MainlineNode {
         at now: Instant
     ) {
         let family = searches[index].family
-        addNodes(of: message, datagram, to: index, family)
+        addNodes(of: message, datagram, from: source, to: index, family)
         searches[index].lookup.answered(source, as: id, isPreferred: isPreferred(id, at: source.ip), at: now)
         if message.token.isThere, message.token.count <= 64 {
             searches[index].tokens[source] = message.token.bytes(in: datagram)
@@ -267,7 +267,8 @@ extension MainlineNode {
     }
 
     private mutating func addNodes(
-        of message: KRPCMessage, _ datagram: RawSpan, to index: Int, _ family: IPAddress.Family
+        of message: KRPCMessage, _ datagram: RawSpan, from source: SocketAddress, to index: Int,
+        _ family: IPAddress.Family
     ) {
         let limit = configuration.limits.lookup.candidatesPerAnswer
         var named: [CompactNode] = []
@@ -281,7 +282,7 @@ extension MainlineNode {
                 continue
             }
             searches[index].lookup.add(
-                node.id, at: node.address, isPreferred: isPreferred(node.id, at: node.address.ip))
+                node.id, at: node.address, isPreferred: isPreferred(node.id, at: node.address.ip), toldBy: source)
         }
     }
 
