@@ -24,7 +24,8 @@ public struct MainlineLimits: Hashable, Sendable {
     public var answerSize = 1200
     /// The largest datagram that is looked at, in bytes.
     public var datagramSize = 4096
-    /// How many queries of one IPv4 address or IPv6 /64 are answered a second, with twice as many at once after a pause; 0 for all.
+    /// How many queries of one IPv4 address or IPv6 /64 are answered a second, with twice as many at once after a pause; 0
+    /// for all.
     public var answersPerSource = 50
     /// How many bytes a second go to an address that has not proven that it receives them; 0 for any.
     public var unprovenBytesPerSource = 8 << 10
