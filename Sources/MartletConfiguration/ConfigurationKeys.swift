@@ -105,6 +105,9 @@ extension ConfigurationKey {
             "store.peers", \.store.peers, .number(100...1_000_000), example: "5000",
             "The most peers that are remembered."),
         ConfigurationKey(
+            "store.megabytes", \.store.megabytes, .number(8...65_536), example: "32",
+            "The most megabytes of the database; beyond them the least valuable peers are forgotten."),
+        ConfigurationKey(
             "store.addresses", \.store.addresses, .number(1...256), example: "16",
             "The most addresses of a peer that are remembered."),
         ConfigurationKey(

@@ -157,6 +157,8 @@ public struct Settings: Hashable, Sendable {
     public struct Store: Hashable, Sendable {
         /// The most peers.
         public var peers = 20_000
+        /// The most megabytes of the database.
+        public var megabytes = 128
         /// The most addresses of a peer.
         public var addresses = 32
         /// How long a peer is remembered that was connected once.

@@ -37,11 +37,14 @@ final class ChangeWriter {
         let before = peers
         do throws(StoreError) {
             try connection.transaction { () throws(StoreError) in
+                // First, so that a file that is full already is no reason to refuse what is new.
+                try evictBytes()
                 for work in batch { try apply(work) }
                 let now = batch.map(\.time).max() ?? 0
                 // Who has to go is a matter of scores.
                 for row in toScore.sorted() { try score(row, now) }
                 if peers > limits.peers { try evict(now) }
+                try evictBytes()
             }
         } catch {
             peers = before

@@ -19,6 +19,7 @@ final class Database: Sendable {
     init(path: String, limits: StoreLimits) throws(StoreError) {
         let connection = try SQLiteConnection(path: path, isReader: false)
         foundVersion = try Schema.prepare(connection, isFile: true)
+        try connection.limit(to: limits.fileSize + limits.fileSlack)
         writer = Lock(try ChangeWriter(connection, limits: limits))
         self.path = path
         readersKept = limits.readers
@@ -28,6 +29,7 @@ final class Database: Sendable {
     init(image: Bytes, limits: StoreLimits) throws(StoreError) {
         let connection = try SQLiteConnection(image: image)
         foundVersion = try Schema.prepare(connection, isFile: false)
+        try connection.limit(to: limits.fileSize + limits.fileSlack)
         writer = Lock(try ChangeWriter(connection, limits: limits))
         path = nil
         readersKept = 0
@@ -55,6 +57,11 @@ final class Database: Sendable {
         // One that failed is let go instead.
         readers.withLock { if $0.count < readersKept { $0.append(connection) } }
         return answer
+    }
+
+    /// How many bytes the database has, free ones included.
+    func size() throws(StoreError) -> Int {
+        try read { reader throws(StoreError) in try reader.connection.size() }
     }
 
     /// The whole database as the bytes of a file.

@@ -97,16 +97,31 @@ extension ChangeWriter {
     /// Makes room when there are more peers than there may be, and a little more, so that it is not done each time.
     func evict(_ now: Int64) throws(StoreError) {
         let count = Int(try connection.number("SELECT count(*) FROM peers"))
-        let surplus = count - limits.peers + limits.peers / 20
         guard count > limits.peers else { return }
+        _ = try removeWorst(count - limits.peers + limits.peers / 20)
+    }
+
+    /// Makes room when the database has more bytes than it may, and a tenth more.
+    func evictBytes() throws(StoreError) {
+        guard try connection.used() > limits.fileSize else { return }
+        while try connection.used() > limits.fileSize / 10 * 9 {
+            let count = Int(try connection.number("SELECT count(*) FROM peers"))
+            // Only those are left that are never forgotten.
+            guard try removeWorst(max(1, count / 20)) > 0 else { return }
+        }
+    }
+
+    /// Forgets the `count` least valuable peers, and says how many those were.
+    private func removeWorst(_ count: Int) throws(StoreError) -> Int {
         let worst = try connection.rows(
             """
             SELECT peer, id FROM peers WHERE kept = 0
             ORDER BY last_connected IS NOT NULL, score, last_seen, peer LIMIT ?
-            """, .integer(surplus)
+            """, .integer(Int64(count))
         ) { (row: $0.integer(0), id: $0.text(1)) }
         try remove(worst)
         outcome.pruned.peers += worst.count
+        return worst.count
     }
 
     /// Computes the score of a peer and its reasons anew.

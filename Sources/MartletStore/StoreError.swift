@@ -10,6 +10,8 @@ public enum StoreError: Error, Hashable, Sendable {
     case newer(version: Int)
     /// The file is another program's database; it is left alone.
     case foreign
+    /// The machine has no memory left.
+    case memory
     /// Another process holds the database for long.
     case busy
     /// The path leads out of the environment's files.
@@ -21,10 +23,10 @@ public enum StoreError: Error, Hashable, Sendable {
     /// SQLite refused a statement, by its number and its words: a mistake of this room.
     case failed(Int32, String)
 
-    /// Whether it is the disk's doing, so that trying again later makes sense.
-    var isTheDisks: Bool {
+    /// Whether it is the doing of the disk or of the machine, so that trying again later makes sense.
+    var mayPass: Bool {
         switch self {
-        case .full, .disk, .busy: true
+        case .full, .disk, .busy, .memory: true
         default: false
         }
     }
@@ -39,6 +41,7 @@ extension StoreError: CustomStringConvertible {
         case .corrupt(let words): "the file is damaged: \(words)"
         case .newer(let version): "the database has schema version \(version), which is newer than this program"
         case .foreign: "the file is the database of another program"
+        case .memory: "there is no memory left"
         case .busy: "another process holds the database"
         case .badPath: "the path of the database leads out of the data directory"
         case .closed: "the peer database has been closed"

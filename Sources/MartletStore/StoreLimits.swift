@@ -7,6 +7,14 @@ public struct StoreLimits: Hashable, Sendable {
     public var addresses = 32
     /// The most bytes of an address, in its binary form. Longer ones are refused.
     public var addressSize = 512
+    /// The most bytes of the database's file, in what of it is used. Beyond them, peers go in the same order, until a
+    /// tenth of it is free. While a batch is written the file may be larger by `fileSlack`.
+    public var fileSize = 128 << 20
+    /// By how much the file may pass `fileSize` at all: more than a batch can fill.
+    var fileSlack: Int { waitingBytes * 2 }
+    /// The most bytes of the database while it is held in memory, since the disk is full or fails. Of a larger file no
+    /// copy is made: it is read as it is, and what is recorded waits.
+    public var memorySize = 32 << 20
     /// How many of a peer's metadata records are kept, by sequence.
     public var records = 4
     /// The most bytes of a metadata record. Larger ones are refused.
@@ -66,4 +74,11 @@ public struct StoreLimits: Hashable, Sendable {
 
     /// The limits that a node has by default.
     public init() {}
+
+    /// The same limits for a database that is held in memory for want of a disk.
+    var inMemory: StoreLimits {
+        var limits = self
+        limits.fileSize = min(fileSize, memorySize)
+        return limits
+    }
 }

@@ -8,8 +8,8 @@ extension PeerStore {
         do throws(StoreError) {
             place = try await openWhole()
         } catch {
-            guard error.isTheDisks else { throw error }
-            let memory = try Database(image: Bytes(), limits: limits)
+            guard error.mayPass else { throw error }
+            let memory = try Database(image: Bytes(), limits: limits.inMemory)
             place = .memory(memory, over: nil)
             failed(error)
         }

@@ -56,22 +56,37 @@ extension PeerStore {
 
     /// Writes everything that waits into the file.
     private func writeAll(to database: Database) async throws(StoreError) {
-        while !queue.isEmpty {
-            let number = queue.start
-            let batch = queue.batch(from: number, most: limits.batch)
-            do throws(StoreError) {
-                try await write(batch, to: database)
-            } catch {
-                guard case .failed = error else { throw error }
-                // No later try would do better with these, and others must not wait behind them.
-                counted.lost += batch.count
-                tell(.lost(batch.count, error))
-            }
-            queue.remove(below: number + batch.count)
-            durable = queue.start
-        }
+        try await drain(into: database) { [self] in durable = queue.start }
         shown = queue.end
         recovered()
+    }
+
+    /// Writes everything that waits into `database`, and calls `written` behind each batch.
+    ///
+    /// When SQLite refuses something in a batch, it is looked for by halves, and given up alone: no later try would do
+    /// better with it, and others must not wait behind it.
+    private func drain(into database: Database, _ written: () -> Void) async throws(StoreError) {
+        var most = limits.batch
+        var givenUp: (count: Int, error: StoreError)?
+        defer { if let givenUp { tell(.lost(givenUp.count, givenUp.error)) } }
+        while !queue.isEmpty {
+            let number = queue.start
+            let batch = queue.batch(from: number, most: most)
+            do throws(StoreError) {
+                try await write(batch, to: database)
+                most = min(2 * most, limits.batch)
+            } catch {
+                guard case .failed = error else { throw error }
+                guard batch.count == 1 else {
+                    most = batch.count / 2
+                    continue
+                }
+                counted.lost += 1
+                givenUp = ((givenUp?.count ?? 0) + 1, error)
+            }
+            queue.remove(below: number + batch.count)
+            written()
+        }
     }
 
     private func write(_ batch: [Work], to database: Database) async throws(StoreError) {
@@ -91,13 +106,7 @@ extension PeerStore {
 
     /// Brings what is in memory up to date, and writes it out where that is due.
     private func writeImage(of database: Database) async throws(StoreError) {
-        while !queue.isEmpty {
-            let number = queue.start
-            let batch = queue.batch(from: number, most: limits.batch)
-            try await write(batch, to: database)
-            queue.remove(below: number + batch.count)
-            shown = queue.start
-        }
+        try await drain(into: database) { [self] in shown = queue.start }
         let now = environment.loop.now
         let isDue = isClosing || !waiters.isEmpty || now >= (failure == nil ? imageAt : retryAt)
         guard shown > durable else { return recovered() }
@@ -169,11 +178,13 @@ extension PeerStore {
             return
         default: failed(error)
         }
-        // From here on questions are answered from memory, if all that is in the file fits there.
-        guard case .disk(let disk) = place, error != .busy else { return }
-        let limits = self.limits
-        let copy = try? await inBackground { () throws(StoreError) in
-            try Database(image: try disk.image(), limits: limits)
+        // From here on questions are answered from memory, if all that is in the file fits there. A full disk is no
+        // reason to fill the memory: a large file is read as it is, and what is recorded waits.
+        guard case .disk(let disk) = place, error != .busy, error != .memory else { return }
+        let limits = self.limits.inMemory
+        let copy = try? await inBackground { () throws(StoreError) -> Database? in
+            guard try disk.size() <= limits.memorySize else { return nil }
+            return try Database(image: try disk.image(), limits: limits)
         }
         guard let copy else { return }
         place = .memory(copy, over: disk)
@@ -190,7 +201,7 @@ extension PeerStore {
         } else {
             let old = place
             let limits = self.limits
-            place = .memory(try Database(image: Bytes(), limits: limits), over: nil)
+            place = .memory(try Database(image: Bytes(), limits: limits.inMemory), over: nil)
             shown = queue.start
             if case .disk(let database) = old { try await inBackground { () throws(StoreError) in database.close() } }
             if case .memory(_, let database?) = old {

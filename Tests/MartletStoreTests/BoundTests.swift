@@ -1,3 +1,4 @@
+import Foundation
 import MartletIdentity
 import MartletRuntime
 import MartletWire
@@ -36,6 +37,70 @@ struct BoundTests {
             #expect(details.reasons.allSatisfy { $0.reason.utf8.count < 150 && $0.points >= -100 })
             #expect(details.addresses[0].lastError?.utf8.count == 128)
             #expect(details.summary.score == 0)
+        }
+    }
+
+    @Test("the file stays within its bytes: the least valuable peers go, and new ones find room")
+    func bytes() async throws {
+        let folder = try Folder()
+        var limits = StoreLimits()
+        limits.fileSize = 1 << 20
+        try await withEnvironment(folder) { [limits] environment in
+            let store = try await PeerStore.open(environment, limits: limits) { Issue.record("\($0)") }
+            store.record(.connected(peer(0), address(0)))
+            for number in 1...3000 {
+                store.record(metadata(number, sequence: 1, record: 1200))
+                if number % 300 == 0 { try await store.flush() }
+            }
+            try await store.flush()
+            let counts = try await store.counts()
+            #expect((200...900).contains(counts.peers), "\(counts.peers)")
+            #expect(store.statistics.pruned.peers > 2000 && store.statistics.lost == 0)
+            for number in [0, 3000] { #expect(try await store.peer(peer(number)) != nil) }
+            try await store.close()
+        }
+        let size = try FileManager.default.attributesOfItem(atPath: folder.path + "/peers.sqlite")[.size] as? Int
+        #expect(try #require(size) < 2 << 20)
+    }
+
+    @Test("a file that is larger than it may be by now is made room in before anything is written")
+    func lowered() async throws {
+        let folder = try Folder()
+        try await withEnvironment(folder) { environment in
+            let store = try await PeerStore.open(environment)
+            for number in 0..<1000 { store.record(metadata(number, sequence: 1, record: 2000)) }
+            try await store.close()
+            var limits = StoreLimits()
+            limits.fileSize = 1 << 20
+            limits.waitingBytes = 1 << 10
+            let small = try await PeerStore.open(environment, limits: limits) { Issue.record("\($0)") }
+            small.record(metadata(5000, sequence: 1))
+            try await small.flush()
+            #expect(try await small.counts().peers < 600)
+            #expect(try await small.peer(peer(5000)) != nil)
+            try await small.close()
+        }
+    }
+
+    @Test("what SQLite refuses is given up alone, and everything beside it is written")
+    func poison() async throws {
+        let folder = try Folder()
+        try await withEnvironment(folder) { environment in
+            try await (try await PeerStore.open(environment)).close()
+            try ByHand(folder.path + "/peers.sqlite").run(
+                """
+                CREATE TRIGGER picky BEFORE INSERT ON metadata WHEN new.name = 'poison'
+                BEGIN SELECT RAISE(ABORT, 'no'); END
+                """)
+            let events = Events()
+            let store = try await PeerStore.open(environment) { events.add($0) }
+            for number in 0..<1000 {
+                store.record(metadata(number, sequence: 1, name: number == 333 ? "poison" : "good"))
+            }
+            try await store.flush()
+            #expect(try await store.counts().metadata == 999)
+            #expect(store.statistics.lost == 1 && events.all.count == 1)
+            try await store.close()
         }
     }
 

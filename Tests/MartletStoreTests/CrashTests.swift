@@ -112,6 +112,24 @@ struct CrashTests {
             ])
     }
 
+    @Test("a full disk does not become full memory: of a large file no copy is made, and what is recorded waits")
+    func fullAndLarge() async throws {
+        #expect(
+            try await onSmallDisk("full-large") == [
+                "flushed", "filled", "failing(the disk is full)", "not flushed: the disk is full", "known 50",
+                "recovered(lost: 0)", "flushed", "known 2050", "kept 2050",
+            ])
+    }
+
+    @Test("changes wait while there is no memory, and none is lost")
+    func noMemory() async throws {
+        #expect(
+            try await onSmallDisk("no-memory") == [
+                "flushed", "failing(there is no memory left)", "not flushed: there is no memory left",
+                "recovered(lost: 0)", "flushed", "known 250", "kept 250",
+            ])
+    }
+
     @Test("a store that is opened on a full disk goes on in memory, and counts what found no room there either")
     func fullFirst() async throws {
         #expect(

@@ -9,12 +9,14 @@ import MartletWire
 ///
 ///     StoreWriter batches DIRECTORY      batches of changes to twenty peers, numbered on, without an end
 ///     StoreWriter full DIRECTORY         fills a small disk under an open store, and makes room again
+///     StoreWriter full-large DIRECTORY   the same with a database that is too large for a copy in memory
+///     StoreWriter no-memory DIRECTORY    takes SQLite's memory away for a while
 ///     StoreWriter full-first DIRECTORY   opens a store on a full disk, and makes room
 @main
 struct StoreWriter {
     static func main() async throws {
         let arguments = CommandLine.arguments
-        guard arguments.count == 3 else { preconditionFailure("usage: StoreWriter batches|full|full-first DIRECTORY") }
+        guard arguments.count == 3 else { preconditionFailure("usage: StoreWriter SCENARIO DIRECTORY") }
         let environment = try SystemEnvironment(
             directory: arguments[2], log: Logger(subsystem: "test", sink: Silence(), levels: LogLevels(.critical)))
         let scenario = scenario(arguments[1])
@@ -33,6 +35,8 @@ private func scenario(_ name: String) -> Scenario {
     switch name {
     case "batches": batches
     case "full": full
+    case "full-large": fullLarge
+    case "no-memory": noMemory
     case "full-first": fullFirst
     default: preconditionFailure("there is no \(name)")
     }
@@ -119,6 +123,40 @@ private nonisolated(nonsending) func full(_ environment: SystemEnvironment) asyn
     try await tryToFlush(store)
     say("known \(try await store.counts().peers)")
     try await environment.files.remove("filler")
+    try await tryToFlush(store)
+    say("known \(try await store.counts().peers)")
+    try await store.close()
+    try await reopen(environment)
+}
+
+private nonisolated(nonsending) func fullLarge(_ environment: SystemEnvironment) async throws {
+    var limits = StoreLimits()
+    limits.memorySize = 4096
+    let store = try await PeerStore.open(environment, limits: limits) { say("\($0)") }
+    record(0..<50, into: store)
+    try await tryToFlush(store)
+    try await fill(environment)
+    record(50..<2050, into: store)
+    try await tryToFlush(store)
+    say("known \(try await store.counts().peers)")
+    try await environment.files.remove("filler")
+    try await tryToFlush(store)
+    say("known \(try await store.counts().peers)")
+    try await store.close()
+    try await reopen(environment)
+}
+
+/// SQLite's own bound on what it allocates in this process, in bytes; 0 for none.
+@_silgen_name("sqlite3_hard_heap_limit64") private func limitHeap(_ bytes: Int64) -> Int64
+
+private nonisolated(nonsending) func noMemory(_ environment: SystemEnvironment) async throws {
+    let store = try await PeerStore.open(environment) { say("\($0)") }
+    record(0..<50, into: store)
+    try await tryToFlush(store)
+    _ = limitHeap(1)
+    record(50..<250, into: store)
+    try await tryToFlush(store)
+    _ = limitHeap(0)
     try await tryToFlush(store)
     say("known \(try await store.counts().peers)")
     try await store.close()

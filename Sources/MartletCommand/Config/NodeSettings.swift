@@ -21,6 +21,7 @@ extension NodeConfiguration {
         sharesPrivateAddresses = settings.network.sharesPrivateAddresses
         access = AccessLists(allow: settings.network.allow, block: settings.network.block)
         store.peers = settings.store.peers
+        store.fileSize = settings.store.megabytes << 20
         store.addresses = settings.store.addresses
         store.peerAge = settings.store.peerAge
         store.strangerAge = settings.store.strangerAge

@@ -33,7 +33,7 @@ final class SQLiteConnection {
     private static func open(_ path: String, _ flags: Int32) throws(StoreError) -> OpaquePointer {
         var handle: OpaquePointer?
         let result = sqlite3_open_v2(path, &handle, flags | SQLITE_OPEN_NOMUTEX, nil)
-        guard let handle else { throw .failed(result, "no memory") }
+        guard let handle else { throw .memory }
         guard result == SQLITE_OK else {
             let error = StoreError(handle)
             sqlite3_close_v2(handle)
@@ -45,7 +45,7 @@ final class SQLiteConnection {
     }
 
     private func load(_ image: Bytes) throws(StoreError) {
-        guard let memory = sqlite3_malloc64(UInt64(image.count)) else { throw .failed(SQLITE_NOMEM, "no memory") }
+        guard let memory = sqlite3_malloc64(UInt64(image.count)) else { throw .memory }
         image.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count) }
         let flags = UInt32(SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE)
         // SQLite frees the memory in every case.
@@ -57,9 +57,7 @@ final class SQLiteConnection {
     /// The database as the bytes of a file, which `init(image:)` takes.
     func image() throws(StoreError) -> Bytes {
         var count: sqlite3_int64 = 0
-        guard let memory = sqlite3_serialize(handle, "main", &count, 0) else {
-            throw .disk("the database could not be copied")
-        }
+        guard let memory = sqlite3_serialize(handle, "main", &count, 0) else { throw .memory }
         defer { sqlite3_free(memory) }
         // The format's two version bytes, which say WAL for a file: a database in memory cannot have one.
         if count > 19 {
@@ -67,6 +65,27 @@ final class SQLiteConnection {
             memory[19] = 1
         }
         return Bytes(copying: UnsafeRawBufferPointer(start: memory, count: Int(count)))
+    }
+
+    /// How many bytes the database has, free ones included.
+    func size() throws(StoreError) -> Int {
+        Int(try number("SELECT p.page_count * s.page_size FROM pragma_page_count p, pragma_page_size s"))
+    }
+
+    /// How many bytes of the database are in use.
+    func used() throws(StoreError) -> Int {
+        Int(
+            try number(
+                """
+                SELECT (p.page_count - f.freelist_count) * s.page_size
+                FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s
+                """))
+    }
+
+    /// Sees to it that the database never has more than `bytes`, or what it has now: SQLite then says that it is full.
+    func limit(to bytes: Int) throws(StoreError) {
+        let pageSize = max(512, Int(try number("PRAGMA page_size")))
+        try execute("PRAGMA max_page_count=\(max(1, bytes / pageSize))")
     }
 
     // MARK: Statements
@@ -153,6 +172,7 @@ extension StoreError {
         let words = String(cString: sqlite3_errmsg(handle))
         switch code & 0xff {
         case SQLITE_FULL: self = .full
+        case SQLITE_NOMEM: self = .memory
         case SQLITE_CORRUPT, SQLITE_NOTADB: self = .corrupt(words)
         case SQLITE_BUSY, SQLITE_LOCKED: self = .busy
         case SQLITE_IOERR, SQLITE_CANTOPEN, SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH, SQLITE_NOLFS:
