@@ -62,6 +62,14 @@ final class OtherProgram: Sendable {
         return UInt16(bigEndian: address.sin_port)
     }
 
+    /// Its number among the processes of this machine.
+    var processIdentifier: Int32 { process.processIdentifier }
+
+    /// Gives it a line.
+    func tell(_ line: String) {
+        input.write(Data("\(line)\n".utf8))
+    }
+
     /// The next line that it says, as a JSON object.
     func line() async throws -> Line {
         let bytes = try await elsewhere { [output] in
