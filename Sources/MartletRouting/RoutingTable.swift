@@ -180,19 +180,16 @@ extension RoutingTable {
         // What a flood meets first is what costs least.
         let room = max(0, limits.bucketSize(index) - buckets[index].nodes.count)
         let isFull = buckets[index].waiting.count >= max(limits.replacements, room)
-        guard !isFull || buckets[index].waiting.contains(where: { isStale($0, at: now) }) else { return }
+        // One that waits and was heard from before this is nobody's heir any more.
+        let oldest = now - limits.goodFor
+        guard !isFull || buckets[index].waiting.contains(where: { $0.lastHeard < oldest }) else { return }
         guard key != own, keys[contact] == nil, hasPlace(in: index, at: now) else { return }
-        let goodFor = limits.goodFor
-        buckets[index].waiting.removeAll { now - $0.lastHeard >= goodFor }
+        buckets[index].waiting.removeAll { $0.lastHeard < oldest }
         guard mayWait(contact, in: index) else { return }
         // Strangers never push out those who wait already, so a flood of them pushes out nobody.
         buckets[index].waiting.append(Node(key: key, contact: contact, isPreferred: isPreferred, lastHeard: now))
         nextCheckTime = .start
     }
-
-    /// Whether `node`, which waits, was heard from too long ago to be anybody's heir.
-    @inlinable
-    func isStale(_ node: Node, at now: Instant) -> Bool { now - node.lastHeard >= limits.goodFor }
 
     /// Whether `contact` may wait in the bucket at `index`: not if it does, and not if as many of its host or of its
     /// network do as may.
