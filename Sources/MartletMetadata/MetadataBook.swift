@@ -3,11 +3,20 @@ public import MartletRuntime
 internal import MartletWire
 
 /// The newest record of each peer on this node's topics: a machine that takes records and says what others miss.
+///
+/// Room goes to neighbours first, then to peers that this node has dialled, then to those of whom others tell. If there is
+/// none, a record makes room for one of a better standing; among those that were told, for one of a teller that has told
+/// less. A peer that leaves the topics is remembered for as long as its old records are of use, so that none comes back.
 public struct MetadataBook {
     /// How much it holds, and for how long.
     public struct Limits: Hashable, Sendable {
         /// The most peers.
         public var peers = 10_000
+        /// How many of them may be peers that this node dialled and that are not connected any more: half, so that the
+        /// other half is left to those of whom others tell.
+        public var dialled = 5_000
+        /// How many peers that have left the topics are remembered.
+        public var departed = 4096
         /// How long after it was made a record is of use.
         public var lifetime = Duration.seconds(2 * 3600)
         /// How far ahead another node's clock may be.
@@ -19,11 +28,24 @@ public struct MetadataBook {
         public init() {}
     }
 
+    /// What a peer is to this node, the best first.
+    private enum Standing {
+        case neighbour, dialled, told, departed
+    }
+
     private struct Entry {
-        var record: SignedMetadata
+        /// The newest record; `nil` once the peer has left the topics.
+        var record: SignedMetadata?
+        /// The number of the newest record.
+        var sequence: UInt64
         var place: UInt64
-        /// Which of `topics` the peer is on.
+        /// Which of `topics` the peer is on, or was on.
         var topics: Set<TopicKey>
+        var standing = Standing.told
+        /// Who told of the peer first.
+        var teller: Teller
+        /// When the entry is of no more use, by the time since the machine was started.
+        var expiresAt: Instant
     }
 
     /// The bounds.
@@ -34,6 +56,10 @@ public struct MetadataBook {
     private var entries: [PeerID: Entry] = [:]
     /// All peers by their place on the circle.
     private var circle: [(place: UInt64, peer: PeerID)] = []
+    private var neighbours: [PeerID: Teller] = [:]
+    private var dialled = TellerShelves<PeerID>()
+    private var told = TellerShelves<PeerID>()
+    private var departed = TellerShelves<PeerID>()
 
     /// An empty book of the node `own`, which is on `topics`.
     public init(of own: PeerID, topics: [TopicKey], limits: Limits = Limits()) {
@@ -43,58 +69,150 @@ public struct MetadataBook {
     }
 
     /// How many peers there is a record of.
-    public var count: Int { entries.count }
+    public var count: Int { entries.count - departed.count }
+
+    /// How many peers are remembered that have left the topics.
+    public var departedCount: Int { departed.count }
 
     /// The newest record of `peer`.
     public func record(of peer: PeerID) -> SignedMetadata? { entries[peer]?.record }
 
     /// Which of this node's topics `peer` has said it is on.
-    public func topics(of peer: PeerID) -> Set<TopicKey> { entries[peer]?.topics ?? [] }
+    public func topics(of peer: PeerID) -> Set<TopicKey> {
+        entries[peer].map { $0.record == nil ? [] : $0.topics } ?? []
+    }
 
     /// Everyone who is on one of `topics`, in the order of the circle.
     public func peers(on topics: Set<TopicKey>) -> [PeerID] {
-        circle.lazy.map(\.peer).filter { !(entries[$0]?.topics.isDisjoint(with: topics) ?? true) }
+        circle.lazy.map(\.peer).filter { !self.topics(of: $0).isDisjoint(with: topics) }
     }
 
-    /// Takes a record that came at `time`. Throws why it is not taken.
-    public mutating func take(_ record: SignedMetadata, at time: WallTime) throws(MetadataRefusal) {
-        guard record.peer != own else { throw .own }
-        try check(record.metadata.time, at: time)
-        let known = entries[record.peer]
-        if let known, known.record.metadata.sequence >= record.metadata.sequence { throw .notNewer }
-        let shared = Set(topics.filter { record.metadata.topicMarks.contains($0.mark(of: record.peer)) })
+    // MARK: Neighbours
+
+    /// `neighbour` is connected and has proven to be on a topic.
+    package mutating func met(_ neighbour: Teller) {
+        neighbours[neighbour.peer] = neighbour
+        if entries[neighbour.peer]?.record != nil { move(neighbour.peer, to: .neighbour, from: neighbour) }
+    }
+
+    /// `peer` is no neighbour any more. Its record keeps a better standing if this node `dialled` it, which others cannot
+    /// make happen as often as they like.
+    package mutating func parted(from peer: PeerID, dialled isDialled: Bool) {
+        guard let teller = neighbours.removeValue(forKey: peer), entries[peer]?.record != nil else { return }
+        move(peer, to: isDialled ? .dialled : .told, from: teller)
+        guard dialled.count > limits.dialled, let heaviest = dialled.heaviest, let entry = entries[heaviest] else {
+            return
+        }
+        move(heaviest, to: .told, from: entry.teller)
+    }
+
+    // MARK: Taking
+
+    /// Throws why a record that makes this `claim` is not taken from `teller`, by all that can be said before its signature
+    /// is checked.
+    package mutating func check(
+        _ claim: MetadataClaim, from teller: Teller, at moment: Moment
+    ) throws(MetadataRefusal) {
+        guard claim.peer != own else { throw .own }
+        guard claim.time.nanoseconds <= moment.wall.nanoseconds + limits.skew.nanoseconds else { throw .fromTheFuture }
+        guard claim.time.nanoseconds >= moment.wall.nanoseconds - limits.lifetime.nanoseconds else { throw .expired }
+        let known = entries[claim.peer]
+        if let known, known.sequence >= claim.sequence { throw .notNewer }
+        // That a peer has left is to be believed only if it is signed.
+        if known?.record != nil { return }
+        guard !shared(by: claim).isEmpty else { throw .noCommonTopic }
+        if count >= limits.peers { expire(at: moment.boot) }
+        guard count < limits.peers || victim(for: claim.peer, from: teller) != nil else { throw .full }
+    }
+
+    /// Takes a record that came from `teller`. Throws why it is not taken.
+    package mutating func take(
+        _ record: SignedMetadata, from teller: Teller, at moment: Moment
+    ) throws(MetadataRefusal) {
+        let claim = MetadataClaim(record.metadata)
+        try check(claim, from: teller, at: moment)
+        let shared = shared(by: claim)
         guard !shared.isEmpty else {
             // A peer that has left the topics says so by a newer record.
-            if known != nil { remove(record.peer) }
+            leave(claim, at: moment)
             throw .noCommonTopic
         }
-        if known == nil {
-            if entries.count >= limits.peers { expire(at: time) }
-            guard entries.count < limits.peers else { throw .full }
+        let age = Duration.nanoseconds(max(0, moment.wall.nanoseconds - claim.time.nanoseconds))
+        let expiresAt = moment.boot + (limits.lifetime - age)
+        if var entry = entries[claim.peer], entry.record != nil {
+            (entry.record, entry.sequence, entry.topics, entry.expiresAt) = (record, claim.sequence, shared, expiresAt)
+            entries[claim.peer] = entry
+            return
         }
-        let place = known?.place ?? MetadataSummary.place(of: record.peer)
-        entries[record.peer] = Entry(record: record, place: place, topics: shared)
-        if known == nil { circle.insert((place, record.peer), at: index(of: place)) }
+        remove(claim.peer)
+        if count >= limits.peers, let victim = victim(for: claim.peer, from: teller) { remove(victim) }
+        let place = MetadataSummary.place(of: claim.peer)
+        entries[claim.peer] = Entry(
+            record: record, sequence: claim.sequence, place: place, topics: shared, teller: teller, expiresAt: expiresAt
+        )
+        circle.insert((place, claim.peer), at: index(of: place))
+        if let neighbour = neighbours[claim.peer] {
+            move(claim.peer, to: .neighbour, from: neighbour)
+        } else {
+            move(claim.peer, to: .told, from: teller)
+        }
     }
 
-    private func check(_ made: WallTime, at time: WallTime) throws(MetadataRefusal) {
-        guard made.nanoseconds <= time.nanoseconds + limits.skew.nanoseconds else { throw .fromTheFuture }
-        guard made.nanoseconds >= time.nanoseconds - limits.lifetime.nanoseconds else { throw .expired }
+    /// Which of this node's topics whoever makes `claim` is on.
+    private func shared(by claim: MetadataClaim) -> Set<TopicKey> {
+        Set(topics.filter { claim.topicMarks.contains($0.mark(of: claim.peer)) })
     }
 
-    /// Forgets records that were made too long ago, and says whose they were.
+    /// Whose record makes room for one of `peer` that `teller` tells; `nil` if nobody's.
+    private func victim(for peer: PeerID, from teller: Teller) -> PeerID? {
+        neighbours[peer] == nil ? told.victim(for: teller) : told.heaviest ?? dialled.heaviest
+    }
+
+    /// A peer that is known has left the topics. What it said before may come back by others until it has expired, if made
+    /// as late as its clock may have been ahead.
+    private mutating func leave(_ claim: MetadataClaim, at moment: Moment) {
+        guard var entry = entries[claim.peer] else { return }
+        entry.record = nil
+        entry.sequence = claim.sequence
+        entry.expiresAt = moment.boot + limits.lifetime + limits.skew
+        entries[claim.peer] = entry
+        move(claim.peer, to: .departed, from: entry.teller)
+        if departed.count > limits.departed, let heaviest = departed.heaviest { remove(heaviest) }
+    }
+
+    private mutating func move(_ peer: PeerID, to standing: Standing, from teller: Teller) {
+        unshelve(peer)
+        switch standing {
+        case .neighbour: break
+        case .dialled: dialled.insert(peer, from: teller)
+        case .told: told.insert(peer, from: teller)
+        case .departed: departed.insert(peer, from: teller)
+        }
+        entries[peer]?.standing = standing
+        entries[peer]?.teller = teller
+    }
+
+    private mutating func unshelve(_ peer: PeerID) {
+        switch entries[peer]?.standing {
+        case .dialled: dialled.remove(peer)
+        case .told: told.remove(peer)
+        case .departed: departed.remove(peer)
+        case .neighbour, nil: break
+        }
+    }
+
+    /// Forgets what is of no more use at `boot`, by the time since the machine was started. Returns whose records they were.
     @discardableResult
-    public mutating func expire(at time: WallTime) -> [PeerID] {
-        let old = circle.map(\.peer).filter { peer in
-            guard let entry = entries[peer] else { return false }
-            return entry.record.metadata.time.nanoseconds < time.nanoseconds - limits.lifetime.nanoseconds
-        }
+    public mutating func expire(at boot: Instant) -> [PeerID] {
+        let old = circle.map(\.peer).filter { entries[$0].map { $0.expiresAt < boot } ?? false }
+        let known = old.filter { entries[$0]?.record != nil }
         for peer in old { remove(peer) }
-        return old
+        return known
     }
 
     /// Forgets `peer`.
     public mutating func remove(_ peer: PeerID) {
+        unshelve(peer)
         guard let entry = entries.removeValue(forKey: peer) else { return }
         var index = index(of: entry.place)
         while index < circle.count, circle[index].peer != peer { index += 1 }
@@ -114,10 +232,13 @@ public struct MetadataBook {
 
     // MARK: Comparing
 
-    /// What is known of those on `shared` topics from `first` to `last`, which is all around the circle where it is
-    /// `nil`, as far as one summary goes; but for `other`, whom it is for, who has no record of itself.
+    /// What is known of those on `shared` topics from `first` to `last`, which is all around the circle if it is `nil`, as
+    /// far as one summary goes; but for `other`, whom it is for, who has no record of itself. A peer that has left is known
+    /// as well, so that nobody sends what it said before; and so is what `other` has sent in vain, which is `declined`: the
+    /// numbers of records by the places of their peers.
     public func summary(
-        from first: UInt64, to last: UInt64? = nil, on shared: Set<TopicKey>, except other: PeerID
+        from first: UInt64, to last: UInt64? = nil, on shared: Set<TopicKey>, except other: PeerID,
+        declined: [UInt64: UInt64] = [:]
     ) -> MetadataSummary {
         var summary = MetadataSummary(first: first, last: last ?? first &- 1, entries: [])
         let start = index(of: first)
@@ -129,8 +250,9 @@ public struct MetadataBook {
                 summary.last = place &- 1
                 break
             }
-            summary.entries.append(.init(place: place, sequence: entry.record.metadata.sequence))
+            summary.entries.append(.init(place: place, sequence: entry.sequence))
         }
+        if !declined.isEmpty { summary.add(declined) }
         return summary
     }
 
@@ -147,10 +269,11 @@ public struct MetadataBook {
             let (place, peer) = circle[(start + offset) % circle.count]
             guard summary.covers(place) else { break }
             guard let entry = entries[peer], peer != asker, !entry.topics.isDisjoint(with: shared) else { continue }
-            if let sequence = known[place], sequence >= entry.record.metadata.sequence { continue }
-            room -= entry.record.envelope.bytes.count
+            guard let record = entry.record else { continue }
+            if let sequence = known[place], sequence >= entry.sequence { continue }
+            room -= record.envelope.bytes.count
             guard room >= 0, missing.count < MetadataMessage.maximumRecords else { break }
-            missing.append(entry.record)
+            missing.append(record)
         }
         return missing
     }

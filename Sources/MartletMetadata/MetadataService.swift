@@ -13,6 +13,11 @@ public enum MetadataEvent: Hashable, Sendable {
     case neighbourLost(PeerID)
     /// A record is new, or newer than the one before. A neighbour told it, which may be the one that it is about.
     case record(SignedMetadata, from: PeerID)
+    /// This node has signed a record of its own, with this number.
+    case signed(UInt64)
+    /// Most neighbours' clocks disagree with this node's: what it shows, and what theirs do. It is told once, and again if it
+    /// happens again.
+    case clockDisputed(own: WallTime, theirs: WallTime)
     /// A record or a request was refused, or this node's own was.
     case refused(PeerID, MetadataRefusal)
 }
@@ -44,15 +49,25 @@ public final class MetadataService {
     private var sessions: [ObjectIdentifier: MetadataSession] = [:]
     private var neighbours: [PeerID: MetadataSession] = [:]
     private var news = RateMeter()
+    private var records: RateTable<IPAddress?>
+    private var clocks: ClockWitnesses
+    private var isDisputed = false
+    private let turns: Turns
     private var timer: LoopTimer!
     private var pushTimer: LoopTimer!
     private var registration: ProtocolRegistration?
+    /// When the own record is made anew, by the time since the machine was started, which goes on while it sleeps.
     private var nextRefresh: Instant
+    /// The moment at which the own record was signed.
+    private var signedAt: Moment
     private var random: RandomSource
     private let metrics: MetadataMetrics
 
     private var loop: EventLoop { swarm.loop }
-    private var wall: WallTime { swarm.environment.wallTime }
+    private var moment: Moment { Moment(wall: swarm.environment.wallTime, boot: swarm.environment.bootTime) }
+
+    /// By how much the clock may be set until the own record, which has the old date, is made anew.
+    private static let settledClock = Duration.seconds(60)
 
     /// Serves the protocol on `swarm` for a node on `topics` that says `metadata` of itself. The sequence number and the
     /// time are the service's own; `above` is the highest number that earlier records of this node had.
@@ -70,7 +85,11 @@ public final class MetadataService {
         draft.sequence = above
         draft.topicMarks = topics.map { $0.mark(of: swarm.localPeer) }
         own = Self.signed(&draft, by: swarm)
-        nextRefresh = swarm.loop.now + configuration.refreshing
+        signedAt = Moment(wall: own.metadata.time, boot: swarm.environment.bootTime)
+        nextRefresh = signedAt.boot + configuration.refreshing
+        records = RateTable(configuration.records, remembering: configuration.sessions)
+        clocks = ClockWitnesses(configuration.book)
+        turns = Turns(on: swarm.loop, longest: configuration.asking)
         timer = LoopTimer(on: swarm.loop, label: "metadata") { [weak self] in self?.upkeep() }
         pushTimer = LoopTimer(on: swarm.loop, label: "metadata push") { [weak self] in self?.push() }
         registration = swarm.handle(Self.name, limit: 2) { [weak self] stream, _ in self?.accept(stream) }
@@ -84,6 +103,19 @@ public final class MetadataService {
         draft.time = wall
         draft.sequence = max(draft.sequence + 1, UInt64(clamping: wall.nanoseconds / 1_000_000))
         return SignedMetadata(draft, signedWith: swarm.identity)
+    }
+
+    /// Earlier records of this node had numbers up to `number`: those from now on are higher. To be called before anyone is
+    /// told.
+    public func resume(above number: UInt64) {
+        guard draft.sequence <= number else { return }
+        draft.sequence = number
+        push()
+    }
+
+    /// What this node's clock shows and what most neighbours' do, while they disagree.
+    public var clockDispute: (own: WallTime, theirs: WallTime)? {
+        clocks.dispute(at: moment).map { ($0.own, $0.theirs) }
     }
 
     /// Those who are connected and have proven that they are on `topic`, in the order of their ids.
@@ -203,8 +235,10 @@ public final class MetadataService {
 
     private func ended(_ session: MetadataSession) {
         sessions[ObjectIdentifier(session)] = nil
+        if neighbours[session.peer].map({ $0 === session }) ?? true { clocks.forget(session.peer) }
         guard neighbours[session.peer] === session else { return }
         neighbours[session.peer] = nil
+        book.parted(from: session.peer, dialled: session.isOpener)
         metrics.neighbours.record(Int64(neighbours.count))
         onEvent?(.neighbourLost(session.peer))
     }
@@ -241,7 +275,9 @@ public final class MetadataService {
             return .records(missing.map(\.envelope.bytes))
         case .digest(let digest):
             guard !session.shared.isEmpty else { return .refused(.outOfTurn) }
-            let known = book.summary(from: digest.first, to: digest.last, on: session.shared, except: session.peer)
+            let known = book.summary(
+                from: digest.first, to: digest.last, on: session.shared, except: session.peer,
+                declined: session.declined)
             return .same(MetadataDigest(known) == digest)
         case .welcome, .taken, .records, .same, .refused:
             return nil
@@ -278,6 +314,7 @@ public final class MetadataService {
         }
         let before = neighbours.updateValue(session, forKey: session.peer)
         if let before, before !== session { before.end() }
+        book.met(teller(of: session))
         metrics.neighbours.record(Int64(neighbours.count))
         onEvent?(.neighbour(session.peer, topics: session.shared))
         session.tell(.push(own.envelope.bytes))
@@ -298,19 +335,59 @@ public final class MetadataService {
 
     // MARK: Records
 
+    private func teller(of session: MetadataSession) -> Teller {
+        Teller(session.peer, at: swarm.connections(to: session.peer).first?.remoteAddress.ipAddress)
+    }
+
     /// Takes a signed record, and says what number is known now.
     private func take(_ bytes: Bytes, from session: MetadataSession) throws(MetadataRefusal) -> UInt64 {
+        let claim: MetadataClaim
+        do throws(WireError) {
+            claim = try MetadataClaim(peekingInto: bytes)
+        } catch {
+            throw .invalid
+        }
+        let moment = moment
+        if claim.peer == session.peer, !session.shared.isEmpty {
+            clocks.heard(claim.time, from: session.peer, at: moment)
+            judgeClock(at: moment)
+        }
+        do throws(MetadataRefusal) {
+            try take(claim, bytes, from: session, at: moment)
+        } catch {
+            switch error {
+            case .full, .expired, .fromTheFuture, .noCommonTopic, .invalid: session.decline(claim)
+            case .tooMuch, .notNewer, .own, .outOfTurn, .other: break
+            }
+            throw error
+        }
+        return claim.sequence
+    }
+
+    /// Takes the record in `bytes`, which makes this `claim`. What is cheap to find out comes first.
+    private func take(
+        _ claim: MetadataClaim, _ bytes: Bytes, from session: MetadataSession, at moment: Moment
+    ) throws(MetadataRefusal) {
+        let teller = teller(of: session)
+        try book.check(claim, from: teller, at: moment)
+        guard records.take(teller.network, at: loop.now) else { throw .tooMuch }
         let record: SignedMetadata
         do throws(MetadataError) {
             record = try SignedMetadata(opening: bytes)
         } catch {
             throw .invalid
         }
-        try book.take(record, at: wall)
+        try book.take(record, from: teller, at: moment)
         metrics.records.record(Int64(book.count))
         onEvent?(.record(record, from: session.peer))
         spread(record, except: session)
-        return record.metadata.sequence
+    }
+
+    /// Says so if most neighbours' clocks have begun to disagree with this node's.
+    private func judgeClock(at moment: Moment) {
+        let dispute = clocks.dispute(at: moment)
+        if let dispute, !isDisputed { onEvent?(.clockDisputed(own: dispute.own, theirs: dispute.theirs)) }
+        isDisputed = dispute != nil
     }
 
     /// Passes news on to a few neighbours, as far as the allowance reaches.
@@ -330,17 +407,25 @@ public final class MetadataService {
     /// Signs the own record anew and tells all neighbours.
     private func push() {
         own = Self.signed(&draft, by: swarm)
-        nextRefresh = loop.now + configuration.refreshing
+        signedAt = moment
+        nextRefresh = signedAt.boot + configuration.refreshing
+        onEvent?(.signed(own.metadata.sequence))
         for peer in neighbours.keys.sorted() { neighbours[peer]?.tell(.push(own.envelope.bytes)) }
     }
+
+    // MARK: Comparing
 
     /// Asks a new neighbour for everything that is missing, stretch by stretch around the circle.
     private nonisolated(nonsending) func compareAll(with session: MetadataSession) async {
         loop.preconditionCurrent()
         var first: UInt64 = 0
+        var learnt = 0
         // A neighbour that makes up news without end is not listened to for ever.
         for _ in 0..<Self.maximumRounds {
-            guard let (summary, learnt) = await compare(with: session, from: first) else { return }
+            // Most of what one neighbour knows, another has told a moment ago.
+            let asksFirst: (MetadataSummary) -> Bool = { learnt == 0 && $0.entries.count >= Self.worthDigest }
+            guard let (summary, news) = await compare(with: session, from: first, asksFirst) else { return }
+            learnt = news ?? 0
             // An answer has a bound of its own, so a stretch is done when nothing more comes of it.
             if learnt > 0 { continue }
             guard summary.last >= first, summary.last < .max else { return }
@@ -348,30 +433,35 @@ public final class MetadataService {
         }
     }
 
-    /// Asks a neighbour whether it knows the same in the stretch from `first` on, and where it does not, what is missing.
-    private nonisolated(nonsending) func check(with session: MetadataSession, from first: UInt64) async {
-        loop.preconditionCurrent()
-        let summary = book.summary(from: first, on: session.shared, except: session.peer)
-        let answer: MetadataMessage.Body
-        do throws(MetadataSessionError) {
-            answer = try await session.ask(.digest(MetadataDigest(summary)), by: loop.now + configuration.timeout)
-        } catch {
-            return
-        }
-        guard case .same(let isSame) = answer else { return session.end() }
-        if !isSame { _ = await compare(with: session, from: first) }
-    }
+    /// From how many entries on a new neighbour is asked by a digest first whether it knows the same. A summary of fewer is
+    /// about as short.
+    private static let worthDigest = 16
 
-    /// Asks a neighbour what is missing in the stretch from `first` on. How much of it was news; `nil` where there is no
-    /// answer.
+    /// Asks a neighbour what is missing in the stretch from `first` on, or first, if `asksFirst` says so, whether it knows
+    /// the same there. Returns how much of it was news, `nil` in place of that if both know the same; and `nil` if there is
+    /// no answer.
     private nonisolated(nonsending) func compare(
-        with session: MetadataSession, from first: UInt64
-    ) async -> (MetadataSummary, learnt: Int)? {
+        with session: MetadataSession, from first: UInt64, _ asksFirst: (MetadataSummary) -> Bool
+    ) async -> (MetadataSummary, learnt: Int?)? {
         loop.preconditionCurrent()
-        let summary = book.summary(from: first, on: session.shared, except: session.peer)
+        guard let turn = try? await turns.begin() else { return nil }
+        defer { turns.end(turn) }
+        let summary = book.summary(
+            from: first, on: session.shared, except: session.peer, declined: session.declined)
         let answer: MetadataMessage.Body
         do throws(MetadataSessionError) {
-            answer = try await session.ask(.summary(summary), by: loop.now + configuration.timeout)
+            if asksFirst(summary) {
+                let digest = MetadataDigest(summary)
+                guard case .same(let isSame) = try await session.ask(.digest(digest), by: deadline) else {
+                    session.end()
+                    return nil
+                }
+                if isSame {
+                    session.compared(learnt: nil)
+                    return (summary, nil)
+                }
+            }
+            answer = try await session.ask(.summary(summary), by: deadline)
         } catch {
             return nil
         }
@@ -389,15 +479,26 @@ public final class MetadataService {
                 if error != .notNewer, error != .own { refused(error, session.peer) }
             }
         }
+        session.compared(learnt: learnt)
         return (summary, learnt)
     }
 
+    private var deadline: Instant { loop.now + configuration.timeout }
+
     private func upkeep() {
-        book.expire(at: wall)
-        if loop.now >= nextRefresh { push() }
+        let moment = moment
+        if !book.expire(at: moment.boot).isEmpty {
+            for session in sessions.values { session.forgetDeclined() }
+        }
+        // A record that was signed before the clock was set has a date that others may refuse.
+        let passed = Duration.nanoseconds(moment.wall.nanoseconds - signedAt.wall.nanoseconds)
+        let drift = passed - (moment.boot - signedAt.boot)
+        if moment.boot >= nextRefresh || abs(drift.nanoseconds) > Self.settledClock.nanoseconds { push() }
+        judgeClock(at: moment)
         let place = random.next()
-        if let peer = neighbours.keys.sorted().randomElement(using: &random), let session = neighbours[peer] {
-            loop.spawn { [weak self] in await self?.check(with: session, from: place) }
+        let ready = neighbours.keys.sorted().filter { neighbours[$0].map { $0.comparesAgain <= loop.now } ?? false }
+        if let peer = ready.randomElement(using: &random), let session = neighbours[peer] {
+            loop.spawn { [weak self] in _ = await self?.compare(with: session, from: place) { _ in true } }
         }
         armUpkeep()
     }

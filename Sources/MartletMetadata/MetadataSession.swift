@@ -30,6 +30,12 @@ final class MetadataSession {
     var shared: Set<TopicKey> = []
     /// Answers a request. `nil` ends the stream.
     var onRequest: ((MetadataMessage.Body) -> MetadataMessage.Body?)?
+    /// The numbers of records that the other side has sent in vain, by the places of their peers.
+    private(set) var declined: [UInt64: UInt64] = [:]
+    /// How many comparisons in a row have led to nothing new.
+    private var fruitless = 0
+    /// The other side is not compared with before.
+    private(set) var comparesAgain = Instant.start
     private var waiting: [UInt64: (Result<MetadataMessage.Body, MetadataSessionError>) -> Void] = [:]
     private var nextID: UInt64 = 1
     private var outbox: [Outgoing] = []
@@ -173,6 +179,30 @@ final class MetadataSession {
         guard send(MetadataMessage(id: id, body)) else { throw .timedOut }
         do { try await answered.wait() } catch { throw .ended }
         return try result.get()
+    }
+
+    /// A comparison has brought `learnt` records that are news; `nil` if it was not needed, as both know the same.
+    func compared(learnt: Int?) {
+        guard learnt == 0 else {
+            (fruitless, comparesAgain) = (0, .start)
+            return
+        }
+        let pause = min(limits.longestComparing, limits.comparing * (1 << min(fruitless, 16)))
+        fruitless += 1
+        // A little early, since the looks at it are not all as far from each other.
+        comparesAgain = loop.now + pause * 9 / 10
+    }
+
+    /// Remembers that the other side has sent what `claim` says in vain.
+    func decline(_ claim: MetadataClaim) {
+        let place = MetadataSummary.place(of: claim.peer)
+        guard declined.count < limits.declined || declined[place] != nil else { return }
+        declined[place] = max(declined[place] ?? 0, claim.sequence)
+    }
+
+    /// There is room for what was declined.
+    func forgetDeclined() {
+        declined = [:]
     }
 
     /// Asks `body` and does not care for the answer. What there is no room for is not sent.

@@ -49,6 +49,18 @@ public struct MetadataSummary: Hashable, Sendable {
         place &- first <= last &- first
     }
 
+    /// Adds what is known besides, as numbers by places, as far as it lies in the stretch; the stretch ends where the summary
+    /// is full.
+    mutating func add(_ numbers: [UInt64: UInt64]) {
+        var all = Dictionary(entries.map { ($0.place, $0.sequence) }, uniquingKeysWith: max)
+        for (place, sequence) in numbers where covers(place) { all[place] = max(all[place] ?? 0, sequence) }
+        let first = first
+        entries = all.map { Entry(place: $0.key, sequence: $0.value) }.sorted { $0.place &- first < $1.place &- first }
+        guard entries.count > Self.maximumEntries else { return }
+        last = entries[Self.maximumEntries].place &- 1
+        entries.removeSubrange(Self.maximumEntries...)
+    }
+
     func write(to writer: inout Writer) {
         writer.field(1, fixed64: first)
         writer.field(2, fixed64: last)

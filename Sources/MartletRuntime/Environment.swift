@@ -5,13 +5,17 @@ public import MartletWire
 /// There are two. `SystemEnvironment` is this machine; a host of a simulated world is the other. A node that reaches
 /// the outside only through its environment runs in both, unchanged, and in the second it repeats itself from a seed.
 ///
-/// It may be handed to any thread, but all but `loop` and `wallTime` is used on its loop alone.
+/// It may be handed to any thread, but all but `loop`, `wallTime` and `bootTime` is used on its loop alone.
 public protocol Environment: AnyObject, Sendable {
     /// The loop on which everything of this environment calls back.
     var loop: EventLoop { get }
 
     /// What a calendar clock shows. It may jump; for everything but showing and storing there is `loop.now`.
     var wallTime: WallTime { get }
+
+    /// How long ago the machine was started, the time counted in which it slept. It never goes back, and nobody sets it: for
+    /// ages that go on while the machine sleeps, which the loop's clock does not.
+    var bootTime: Instant { get }
 
     /// Random bytes fit for keys; in a simulated world they follow from its seed.
     var random: RandomSource { get }

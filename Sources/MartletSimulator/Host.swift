@@ -45,8 +45,17 @@ public final class Host {
     var trouble: LineTrouble?
     /// How far its calendar clock is ahead of the world's.
     public var wallClockOffset = Duration.zero
+    /// How long the host has been asleep.
+    public private(set) var sleptFor = Duration.zero
     /// How many bytes of a TCP stream it keeps for a reader.
     public var tcpReceiveBuffer = 6 << 20
+
+    /// Has the host wake from a sleep of `duration`: its calendar clock and the time since its start go on, its loop's clock,
+    /// which stood still, does not.
+    public func wake(after duration: Duration) {
+        sleptFor += duration
+        wallClockOffset += duration
+    }
     private(set) var addresses: [NetworkInterface] = [] {
         didSet {
             firstAddress = addresses.first?.address ?? .anyV4

@@ -57,6 +57,9 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
         return WallTime(nanoseconds: start &+ Int64(loop.now.nanoseconds) &+ offset)
     }
 
+    /// The world's time, and how long the host has been asleep.
+    public var bootTime: Instant { loop.now + (livingHost?.sleptFor ?? .zero) }
+
     /// A loopback interface, and one for each address.
     public func interfaces() throws(NetworkError) -> [NetworkInterface] {
         guard let host = livingHost else { throw NetworkError(.closed, "interfaces") }

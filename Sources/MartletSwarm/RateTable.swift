@@ -35,7 +35,7 @@ package struct RateMeter: Sendable {
 }
 
 /// The rates of many sources: a machine that remembers at most so many of them.
-struct RateTable<Source: Hashable & Sendable>: Sendable {
+package struct RateTable<Source: Hashable & Sendable>: Sendable {
     private let rate: Rate
     private let capacity: Int
     private var meters: [Source: RateMeter] = [:]
@@ -43,7 +43,8 @@ struct RateTable<Source: Hashable & Sendable>: Sendable {
     private var shared = RateMeter()
     private var nextSweep = Instant.start
 
-    init(_ rate: Rate, remembering capacity: Int) {
+    /// No sources yet, each of which may at `rate`.
+    package init(_ rate: Rate, remembering capacity: Int) {
         self.rate = rate
         self.capacity = capacity
     }
@@ -51,7 +52,7 @@ struct RateTable<Source: Hashable & Sendable>: Sendable {
     var count: Int { meters.count }
 
     /// Whether `source` may once more at `now`; counts it where it may.
-    mutating func take(_ source: Source, at now: Instant) -> Bool {
+    package mutating func take(_ source: Source, at now: Instant) -> Bool {
         if meters[source] == nil, meters.count >= capacity {
             sweep(at: now)
             if meters.count >= capacity { return shared.take(rate, at: now) }

@@ -12,7 +12,7 @@ struct HostileNeighbourTests {
     /// Hosts with a member each, by their numbers. Each does `then` once all are there.
     static func world(
         _ numbers: [UInt8], configuration: MetadataConfiguration = MetadataConfiguration(),
-        then: @escaping (Member) async throws -> Void
+        hosts: (UInt8, Host) -> Void = { _, _ in }, then: @escaping (Member) async throws -> Void
     ) -> (World, () -> [UInt8: Member]) {
         final class Box { var members: [UInt8: Member] = [:] }
         let box = Box()
@@ -20,6 +20,7 @@ struct HostileNeighbourTests {
         for number in numbers {
             let host = world.host("node \(number)", IPAddress(192, 0, 2, number))
             host.line = LinkConditions(latency: .milliseconds(20))
+            hosts(number, host)
             host.start { environment in
                 let member = try Member(environment, number, configuration)
                 box.members[number] = member

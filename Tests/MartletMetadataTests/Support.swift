@@ -90,3 +90,32 @@ func record(
     record.services = (0..<size / 264).map { .init(name: "\($0)", port: 1, description: text) }
     return SignedMetadata(record, signedWith: key(number))
 }
+
+extension MetadataBook {
+    /// Takes a record that one and the same neighbour of a book told at `time`.
+    mutating func take(_ record: SignedMetadata, at time: WallTime) throws(MetadataRefusal) {
+        try take(record, from: Teller(peer(255), at: nil), at: moment(time))
+    }
+}
+
+/// The moment at which a clock that was never set shows `time`.
+func moment(_ time: WallTime) -> Moment {
+    let passed = time.nanoseconds - BookTests.now.nanoseconds
+    return Moment(wall: time, boot: .start + .seconds(36_000) + .nanoseconds(passed))
+}
+
+/// A record of a peer of which nobody has heard, one for each `number`.
+func madeUp(
+    _ number: Int, _ sequence: UInt64 = 1, at time: WallTime, topic: String = "cooks", size: Int = 0
+) -> SignedMetadata {
+    var seed = [UInt8](repeating: 0xA5, count: 32)
+    (seed[0], seed[1]) = (UInt8(number & 0xFF), UInt8(number >> 8))
+    let bytes = Bytes(seed)
+    guard let key = try? PrivateKey(ed25519Seed: bytes.span) else { preconditionFailure("32 bytes are a seed") }
+    let peer = PeerID(key.publicKey)
+    var record = NodeMetadata(peer: peer, sequence: sequence, time: time)
+    if !topic.isEmpty { record.topicMarks = [TopicKey(topic).mark(of: peer)] }
+    let text = String(repeating: "x", count: 256)
+    record.services = (0..<size / 264).map { .init(name: "\($0)", port: 1, description: text) }
+    return SignedMetadata(record, signedWith: key)
+}

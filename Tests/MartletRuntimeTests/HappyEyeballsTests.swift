@@ -132,6 +132,7 @@ private final class ScriptedNames: Environment {
     }
 
     var loop: EventLoop { system.loop }
+    var bootTime: Instant { loop.now }
     var wallTime: WallTime { system.wallTime }
     var random: RandomSource { system.random }
     var log: Logger { system.log }

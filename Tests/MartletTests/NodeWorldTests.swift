@@ -75,6 +75,27 @@ struct NodeWorldTests {
         }
     }
 
+    @Test("one whose clock went back while it was down still tells something newer than before")
+    func clockWentBack() throws {
+        let play = Self.players(2, seed: 18)
+        let players = Array(play.members.dropFirst())
+        func newest() -> UInt64 {
+            players[1].events.compactMap { event in
+                if case .updated(players[0].id, _, let sequence) = event { sequence } else { nil }
+            }.max() ?? 0
+        }
+        try play.world.run(within: .seconds(10)) { play.allKnowAll(on: "chess") }
+        try play.world.run(for: .seconds(10))
+        let before = newest()
+        #expect(before > 0)
+        players[0].host.kill()
+        players[0].host.wallClockOffset = .seconds(-3600)
+        try play.world.run(for: .seconds(5))
+        players[0].host.restart()
+        try play.world.run(within: .seconds(60)) { newest() > before }
+        #expect(players[0].starts == 2)
+    }
+
     @Test("bootstrap addresses work without any DHT, by multiaddress and by host and port")
     func bootstrap() throws {
         let play = NodeWorld(seed: 12)

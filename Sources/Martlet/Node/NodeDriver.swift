@@ -21,6 +21,7 @@ final class NodeDriver {
     let swarm: Swarm
     let quic: QUICTransport?
     let metadata: MetadataService
+    let sequence: OwnSequence
     let topics: [TopicKey]
     let startedAt: Instant
     let startedAtWall: WallTime
@@ -88,6 +89,7 @@ final class NodeDriver {
         let record = Self.firstRecord(configuration, of: swarm.localPeer, at: environment.wallTime)
         metadata = MetadataService(
             swarm, topics: topics, saying: record, configuration: configuration.metadata, metrics: metrics)
+        sequence = OwnSequence(environment, isKept: configuration.keepsFiles)
         discovery = TopicDiscovery(
             topics, limits: configuration.discoveryLimits, isSeeking: configuration.role != .bootstrap,
             random: environment.random)
@@ -102,6 +104,8 @@ final class NodeDriver {
 
     func start() async throws(MartletError) {
         try await openStore()
+        metadata.resume(above: await sequence.read())
+        sequence.keep(metadata.own.metadata.sequence)
         guard !isStopping else { return }
         try listen()
         noteInterfaces()

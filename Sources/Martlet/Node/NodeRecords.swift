@@ -81,6 +81,11 @@ extension NodeDriver {
             greetAgain(peer)
             discoverSoon()
         case .record(let record, let teller): take(record, from: teller)
+        case .signed(let number): sequence.keep(number)
+        case .clockDisputed(let own, let theirs):
+            warn(
+                "this node's clock shows \(own), and most neighbours' clocks show about \(theirs); until they agree, records "
+                    + "are refused on both sides: set the clock")
         case .refused(let peer, let refusal):
             log.debug("a record or a request was refused", ["peer": peer, "reason": "\(refusal)"])
         }

@@ -5,7 +5,7 @@ internal import Glibc
 ///
 /// Whoever makes one must `shutdown()` it in the end; releasing it alone leaves its thread running.
 ///
-/// It is `@unchecked Sendable` because all of it but `loop`, `log` and `wallTime` belongs to the loop, as
+/// It is `@unchecked Sendable` because all of it but `loop`, `log` and its clocks belongs to the loop, as
 /// `Environment` says, and nothing of it is assigned after `init`.
 public final class SystemEnvironment: @unchecked Sendable {
     /// The loop, which runs on a thread of this environment.
@@ -54,6 +54,13 @@ public final class SystemEnvironment: @unchecked Sendable {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return WallTime(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    }
+
+    /// How long ago this machine was started, the time counted in which it was suspended.
+    public var bootTime: Instant {
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
     }
 
     /// Closes every socket, fails whoever waits for one, and ends the thread. Conversations see their errors and run
