@@ -14,6 +14,9 @@ extension StoreLimits {
             return .addresses(peer, good, source)
         case .connected(let peer, let address):
             return .connected(peer, address.flatMap { isGood($0) ? $0.compacted() : nil })
+        case .met(let peer, let network): return .met(peer, network: text(network))
+        case .proved(let peer, let topics): return .proved(peer, topics: bounded(topics))
+        case .identified(let peer, let agent): return .identified(peer, agent: text(agent))
         case .failed(let peer, let address, let reason):
             guard isGood(address) else { return nil }
             return .failed(peer, address.compacted(), text(reason))
@@ -31,13 +34,17 @@ extension StoreLimits {
 
     private func isGood(_ address: Multiaddr) -> Bool { address.bytes.count <= addressSize }
 
+    private func bounded(_ topics: [Bytes]) -> [Bytes] {
+        topics.prefix(entries).filter { $0.count <= 64 }.map { $0.compacted() }
+    }
+
     private func bounded(_ metadata: PeerMetadata) -> PeerMetadata? {
         guard metadata.record.count <= recordSize, metadata.sequence <= UInt64(Int64.max) else { return nil }
         return PeerMetadata(
             peer: metadata.peer, sequence: metadata.sequence, record: metadata.record.compacted(),
             name: text(metadata.name), version: text(metadata.version), type: text(metadata.type),
             nat: text(metadata.nat), capabilities: metadata.capabilities.prefix(entries).map { text($0) },
-            topics: metadata.topics.prefix(entries).filter { $0.count <= 64 }.map { $0.compacted() },
+            topics: bounded(metadata.topics), members: bounded(metadata.members),
             services: metadata.services.prefix(entries).map {
                 PeerService(
                     name: text($0.name), port: $0.port, description: text($0.description, most: descriptionSize))
@@ -82,6 +89,8 @@ extension PeerChange {
         switch self {
         case .seen, .kept, .forgotten, .connected(_, nil): 128
         case .quality: 192
+        case .met(_, let text), .identified(_, let text): 128 + text.utf8.count
+        case .proved(_, let topics): topics.reduce(128) { $0 + 96 + $1.count }
         case .addresses(_, let list, _): list.reduce(160) { $0 + $1.bytes.count + 96 }
         case .connected(_, let address?): 256 + address.bytes.count
         case .failed(_, let address, let reason): 256 + address.bytes.count + reason.utf8.count
@@ -92,7 +101,7 @@ extension PeerChange {
             metadata.services.reduce(512 + metadata.record.count) {
                 $0 + 64 + $1.name.utf8.count + $1.description.utf8.count
             } + metadata.capabilities.reduce(0) { $0 + 32 + $1.utf8.count }
-                + metadata.topics.reduce(0) { $0 + 96 + $1.count }
+                + (metadata.topics + metadata.members).reduce(0) { $0 + 96 + $1.count }
         }
     }
 }

@@ -73,15 +73,18 @@ final class ChangeWriter {
             try connection.run("UPDATE peers SET last_connected = ?2 WHERE peer = ?1", .integer(row), .integer(now))
             guard let address else { return }
             try succeeded(address, of: row, now)
+        case .met(let peer, let network): try meet(peer, in: network, now)
+        case .proved(let peer, let topics): try prove(try row(peer, now), topics, now)
+        case .identified(let peer, let agent):
+            let changed = try connection.run(
+                "UPDATE peers SET agent = ?2 WHERE id = ?1", .text(peer.description), .text(agent))
+            if changed == 0 { outcome.refused += 1 }
         case .failed(let peer, let address, let reason): try failed(address, of: peer, reason, now)
         case .metadata(let metadata): try write(metadata, now)
         case .evidence(let evidence): try write(evidence, now)
         case .quality(let peer, let sample): try write(sample, of: try row(peer, now), now)
         case .judged(let peer, let reason, let points): try judge(try row(peer, now), reason, points, now)
-        case .kept(let peer, let isKept):
-            let row = try row(peer, now)
-            try connection.run(
-                "UPDATE peers SET kept = ?2 WHERE peer = ?1", .integer(row), .integer(isKept ? 1 : 0))
+        case .kept(let peer, let isKept): try keep(peer, isKept, now)
         case .forgotten(let peer):
             if let row = try knownRow(peer) { try remove([(row, peer.description)]) }
         }
@@ -89,13 +92,13 @@ final class ChangeWriter {
 
     // MARK: Peers
 
-    private func knownRow(_ peer: PeerID) throws(StoreError) -> Int64? {
+    func knownRow(_ peer: PeerID) throws(StoreError) -> Int64? {
         if let row = rows[peer] { return row }
         return try connection.first("SELECT peer FROM peers WHERE id = ?", .text(peer.description)) { $0.integer(0) }
     }
 
     /// The row of `peer`, which was heard of now; it is made where there is none.
-    private func row(_ peer: PeerID, _ now: Int64) throws(StoreError) -> Int64 {
+    func row(_ peer: PeerID, _ now: Int64) throws(StoreError) -> Int64 {
         if let row = rows[peer] { return row }
         let id = peer.description
         let known = try connection.first("SELECT peer, last_seen FROM peers WHERE id = ?", .text(id)) {
@@ -214,6 +217,7 @@ final class ChangeWriter {
             try connection.run("DELETE FROM topics WHERE peer = ?", .integer(row))
             try connection.run("DELETE FROM services WHERE peer = ?", .integer(row))
         }
+        try say(row, metadata.members, now)
         for topic in metadata.topics {
             try connection.run(
                 "INSERT OR IGNORE INTO topics (topic, peer) VALUES (?, ?)", .text(hexadecimal(topic)), .integer(row))

@@ -9,6 +9,13 @@ public enum PeerChange: Hashable, Sendable {
     case addresses(PeerID, [Multiaddr], AddressSource)
     /// The peer was connected: it proved to be itself at that address, which was dialled or from which it came.
     case connected(PeerID, Multiaddr?)
+    /// The peer came from, or was reached in, that network: an IPv4 /24 or IPv6 /48 in its own words. Of one network, at
+    /// most `StoreLimits.strangersOfNetwork` strangers are remembered.
+    case met(PeerID, network: String)
+    /// A connection has proven that the peer is on these topics, each by this node's own name for it.
+    case proved(PeerID, topics: [Bytes])
+    /// The peer says by identify that it runs this program. It is refused when the peer is unknown.
+    case identified(PeerID, agent: String)
     /// Dialling the peer at that address failed, for a reason in a word or two.
     case failed(PeerID, Multiaddr, String)
     /// The peer's own metadata, whose signature has been checked. One that is not newer than what is known is refused.
@@ -63,13 +70,16 @@ public struct PeerMetadata: Hashable, Sendable {
     public var capabilities: [String]
     /// The keyed names of its topics; never the names themselves.
     public var topics: [Bytes]
+    /// Those of this node's topics that the record names, each by this node's own name for it: `PeerQuery.topic`.
+    public var members: [Bytes]
     /// What it offers.
     public var services: [PeerService]
 
     /// Metadata with all its parts.
     public init(
         peer: PeerID, sequence: UInt64, record: Bytes, name: String = "", version: String = "", type: String = "",
-        nat: String = "", capabilities: [String] = [], topics: [Bytes] = [], services: [PeerService] = []
+        nat: String = "", capabilities: [String] = [], topics: [Bytes] = [], members: [Bytes] = [],
+        services: [PeerService] = []
     ) {
         self.peer = peer
         self.sequence = sequence
@@ -80,6 +90,7 @@ public struct PeerMetadata: Hashable, Sendable {
         self.nat = nat
         self.capabilities = capabilities
         self.topics = topics
+        self.members = members
         self.services = services
     }
 }

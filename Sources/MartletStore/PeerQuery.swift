@@ -14,32 +14,49 @@ public struct PeerQuery: Hashable, Sendable {
         case lastConnected
     }
 
-    /// The keyed name of a topic that the peer is on.
+    /// A topic that the peer is on, by its proof or by its record, under this node's own name for the topic.
     public var topic: Bytes?
+    /// Whether the peer has proven over a connection to be on a topic of this node, or to be on `topic` if that is set.
+    public var isProven: Bool?
     /// Something that it can do.
     public var capability: String?
     /// Its type.
     public var type: String?
     /// The name of a service that it offers.
     public var service: String?
+    /// Whether it is kept however old it gets.
+    public var isKept: Bool?
     /// Whether it was connected at some time.
     public var wasConnected: Bool?
     /// The least score.
     public var score: Double?
     /// When it was heard of last, at the earliest.
     public var seenSince: WallTime?
+    /// The peers among which it looks; `nil` for all.
+    public var among: [PeerID]?
+    /// The peers that it leaves out.
+    public var excluding: [PeerID]
+    /// Where the page before ended, in the same order; `nil` for the first page.
+    public var after: PeerCursor?
     /// In which order.
     public var order: Order
-    /// At most so many; no more than 10,000.
+    /// At most this many; no more than 10,000.
     public var limit: Int
 
     /// A query for all peers, best first, with what is asked of them.
     public init(
-        topic: Bytes? = nil, capability: String? = nil, type: String? = nil, service: String? = nil,
-        wasConnected: Bool? = nil, score: Double? = nil, seenSince: WallTime? = nil, order: Order = .score,
+        topic: Bytes? = nil, isProven: Bool? = nil, capability: String? = nil, type: String? = nil,
+        service: String? = nil, isKept: Bool? = nil, wasConnected: Bool? = nil, score: Double? = nil,
+        seenSince: WallTime? = nil,
+        among: [PeerID]? = nil, excluding: [PeerID] = [], after: PeerCursor? = nil, order: Order = .score,
         limit: Int = 1000
     ) {
         self.topic = topic
+        self.isProven = isProven
+        self.isKept = isKept
+        self.among = among
+        self.excluding = excluding
+        self.after = after
         self.capability = capability
         self.type = type
         self.service = service
@@ -51,13 +68,40 @@ public struct PeerQuery: Hashable, Sendable {
     }
 }
 
+/// Where a page of a list ends: the last peer's place in its order.
+///
+/// A peer whose place changes between two pages may be listed twice or not at all; no other is.
+public struct PeerCursor: Hashable, Sendable {
+    /// What the order goes by; lower values come first.
+    var rank: Double
+    /// The peer, which tells apart those of the same rank.
+    var id: PeerID
+
+    /// The place behind a peer with this score, in the order `.score`.
+    public init(score: Double, id: PeerID) {
+        rank = -score
+        self.id = id
+    }
+
+    /// The place behind `summary` in `order`.
+    public init(after summary: PeerSummary, in order: PeerQuery.Order) {
+        rank =
+            switch order {
+            case .score: -summary.score
+            case .lastSeen: -Double(summary.lastSeen.seconds)
+            case .lastConnected: -Double(summary.lastConnected?.seconds ?? 0)
+            }
+        id = summary.id
+    }
+}
+
 /// A peer in a list. Times are to the second.
 public struct PeerSummary: Hashable, Sendable {
     /// The peer.
     public var id: PeerID
     /// From its newest metadata: its name, and so on; empty where there is none.
     public var name = ""
-    /// The version of its program.
+    /// The version of its program; as identify told it when its metadata does not.
     public var version = ""
     /// What kind of node it is.
     public var type = ""
@@ -77,8 +121,12 @@ public struct PeerSummary: Hashable, Sendable {
     public var isKept: Bool
     /// How many addresses of it are known.
     public var addresses: Int
-    /// The keyed names of its topics, by its newest metadata; in lists alone.
+    /// The network in which it was met last; empty for one that was not.
+    public var network = ""
+    /// The topics that it is on, by its proof or by its newest metadata, each under this node's own name for it.
     public var topics: [Bytes] = []
+    /// Whether it has proven over a connection to be on one of them.
+    public var isProven = false
 }
 
 /// An address of a peer, and how it fared.
@@ -179,6 +227,8 @@ public struct StoreCounts: Hashable, Sendable {
     public var metadata = 0
     /// Topics of peers.
     public var topics = 0
+    /// Peers on topics of this node, each counted once for a topic.
+    public var members = 0
     /// Services of peers.
     public var services = 0
     /// Evidence.

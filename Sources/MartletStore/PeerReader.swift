@@ -16,17 +16,25 @@ struct PeerReader {
             """
             SELECT p.id, p.score, p.first_seen, p.last_seen, p.last_connected, p.kept,
                 (SELECT count(*) FROM addresses a WHERE a.peer = p.peer),
-                m.sequence, m.name, m.version, m.type, m.nat,
-                (SELECT group_concat(t.topic) FROM topics t WHERE t.peer = p.peer)
+                m.sequence, m.name, coalesce(nullif(m.version, ''), p.agent), m.type, m.nat, p.network,
+                (SELECT group_concat(t.topic) FROM members t WHERE t.peer = p.peer),
+                EXISTS (SELECT 1 FROM members t WHERE t.peer = p.peer AND t.proven IS NOT NULL)
             FROM peers p LEFT JOIN metadata m ON m.peer = p.peer
                 AND m.sequence = (SELECT max(sequence) FROM metadata WHERE peer = p.peer)
-            WHERE (?1 IS NULL OR EXISTS (SELECT 1 FROM topics t WHERE t.topic = ?1 AND t.peer = p.peer))
+            WHERE (?1 IS NULL OR EXISTS (SELECT 1 FROM members t WHERE t.topic = ?1 AND t.peer = p.peer))
                 AND (?2 IS NULL OR json_valid(m.capabilities)
                     AND EXISTS (SELECT 1 FROM json_each(m.capabilities) WHERE value = ?2))
                 AND (?3 IS NULL OR m.type = ?3)
                 AND (?4 IS NULL OR EXISTS (SELECT 1 FROM services s WHERE s.name = ?4 AND s.peer = p.peer))
                 AND (?5 IS NULL OR (p.last_connected IS NOT NULL) = ?5)
                 AND p.score >= ?6 AND p.last_seen >= ?7
+                AND (?10 IS NULL OR ?10 = EXISTS (SELECT 1 FROM members t WHERE t.peer = p.peer
+                    AND t.proven IS NOT NULL AND (?1 IS NULL OR t.topic = ?1)))
+                AND (?15 IS NULL OR p.kept = ?15)
+                AND (?11 IS NULL OR p.id IN (SELECT value FROM json_each(?11)))
+                AND p.id NOT IN (SELECT value FROM json_each(?12))
+                AND (?13 IS NULL OR (CASE ?8 WHEN 0 THEN -p.score WHEN 1 THEN -p.last_seen
+                    ELSE -coalesce(p.last_connected, 0) END, p.id) > (?13, ?14))
             ORDER BY CASE ?8 WHEN 0 THEN -p.score WHEN 1 THEN -p.last_seen
                 ELSE -coalesce(p.last_connected, 0) END, p.id
             LIMIT ?9
@@ -34,14 +42,16 @@ struct PeerReader {
             .text(orNull: query.type), .text(orNull: query.service),
             query.wasConnected.map { .integer($0 ? 1 : 0) } ?? .null, .real(query.score ?? -1),
             .integer(query.seenSince?.seconds ?? 0), .integer(query.order.rawValue),
-            .integer(max(0, min(10_000, query.limit))), map: listed
+            .integer(max(0, min(10_000, query.limit))), query.isProven.map { .integer($0 ? 1 : 0) } ?? .null,
+            .text(orNull: query.among.map(jsonArray)), .text(jsonArray(query.excluding)),
+            query.after.map { .real($0.rank) } ?? .null, .text(orNull: query.after?.id.description),
+            query.isKept.map { .integer($0 ? 1 : 0) } ?? .null, map: summary
         ).compactMap { $0 }
     }
 
-    private func listed(_ row: Row) -> PeerSummary? {
-        var peer = summary(row)
-        peer?.topics = (row.optionalText(12) ?? "").split(separator: ",").compactMap { bytes(hexadecimal: String($0)) }
-        return peer
+    private func jsonArray(_ peers: [PeerID]) -> String {
+        // Base58 has nothing that would have to be escaped.
+        "[" + peers.map { "\"\($0)\"" }.joined(separator: ",") + "]"
     }
 
     private func summary(_ row: Row) -> PeerSummary? {
@@ -51,7 +61,9 @@ struct PeerReader {
             sequence: row.optionalInteger(7).map { UInt64(clamping: $0) }, score: row.real(1),
             firstSeen: WallTime(seconds: row.integer(2)), lastSeen: WallTime(seconds: row.integer(3)),
             lastConnected: row.optionalInteger(4).map { WallTime(seconds: $0) }, isKept: row.integer(5) != 0,
-            addresses: row.count(6))
+            addresses: row.count(6), network: row.text(12),
+            topics: row.text(13).split(separator: ",").compactMap { bytes(hexadecimal: String($0)) },
+            isProven: row.integer(14) != 0)
     }
 
     /// All about a peer, as it was at one moment.
@@ -61,12 +73,14 @@ struct PeerReader {
                 """
                 SELECT p.id, p.score, p.first_seen, p.last_seen, p.last_connected, p.kept,
                     (SELECT count(*) FROM addresses a WHERE a.peer = p.peer),
-                    m.sequence, m.name, m.version, m.type, m.nat, p.peer
+                    m.sequence, m.name, coalesce(nullif(m.version, ''), p.agent), m.type, m.nat, p.network,
+                    (SELECT group_concat(t.topic) FROM members t WHERE t.peer = p.peer),
+                    EXISTS (SELECT 1 FROM members t WHERE t.peer = p.peer AND t.proven IS NOT NULL), p.peer
                 FROM peers p LEFT JOIN metadata m ON m.peer = p.peer
                     AND m.sequence = (SELECT max(sequence) FROM metadata WHERE peer = p.peer)
                 WHERE p.id = ?
                 """, .text(id.description)
-            ) { (summary($0), $0.integer(12)) }
+            ) { (summary($0), $0.integer(15)) }
             guard let (summary, row) = found, let summary else { return nil }
             return PeerDetails(
                 summary: summary, addresses: try addresses(row), metadata: try metadata(id, row),
@@ -127,6 +141,9 @@ struct PeerReader {
         records[0].0.topics = try connection.rows(
             "SELECT topic FROM topics WHERE peer = ? ORDER BY topic", .integer(row)
         ) { bytes(hexadecimal: $0.text(0)) }.compactMap { $0 }
+        records[0].0.members = try connection.rows(
+            "SELECT topic FROM members WHERE peer = ? AND said IS NOT NULL ORDER BY topic", .integer(row)
+        ) { bytes(hexadecimal: $0.text(0)) }.compactMap { $0 }
         records[0].0.services = try connection.rows(
             "SELECT name, port, description FROM services WHERE peer = ? ORDER BY name, port", .integer(row)
         ) { PeerService(name: $0.text(0), port: UInt16(clamping: $0.integer(1)), description: $0.text(2)) }
@@ -173,12 +190,13 @@ struct PeerReader {
             """
             SELECT (SELECT count(*) FROM peers), (SELECT count(*) FROM addresses), (SELECT count(*) FROM metadata),
                 (SELECT count(*) FROM topics), (SELECT count(*) FROM services), (SELECT count(*) FROM evidence),
-                (SELECT count(*) FROM quality), (SELECT count(*) FROM reasons)
+                (SELECT count(*) FROM quality), (SELECT count(*) FROM reasons), (SELECT count(*) FROM members)
             """
         ) { row in
             StoreCounts(
                 peers: row.count(0), addresses: row.count(1), metadata: row.count(2), topics: row.count(3),
-                services: row.count(4), evidence: row.count(5), quality: row.count(6), reasons: row.count(7))
+                members: row.count(8), services: row.count(4), evidence: row.count(5), quality: row.count(6),
+                reasons: row.count(7))
         }
         return counts ?? StoreCounts()
     }

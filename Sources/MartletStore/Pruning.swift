@@ -52,6 +52,8 @@ extension ChangeWriter {
                 max(last_seen, coalesce(last_success, 0)) < ?1
                 OR failures_in_row >= ?2 AND coalesce(last_success, first_seen) < ?3)
             """, before(limits.addressAge), .integer(limits.failuresInRow), before(limits.failingAddressAge))
+        try connection.run(
+            "DELETE FROM members WHERE max(coalesce(said, 0), coalesce(proven, 0)) < ?", before(limits.memberAge))
         counts.evidence = try connection.run("DELETE FROM evidence WHERE last_said < ?", before(limits.evidenceAge))
         counts.quality = try pruneQuality(before: before)
         counts.judgements = try pruneJudgements(before(limits.judgementAge), now)
@@ -116,7 +118,9 @@ extension ChangeWriter {
         let worst = try connection.rows(
             """
             SELECT peer, id FROM peers WHERE kept = 0
-            ORDER BY last_connected IS NOT NULL, score, last_seen, peer LIMIT ?
+            ORDER BY EXISTS (SELECT 1 FROM members m WHERE m.peer = peers.peer), last_connected IS NOT NULL, score,
+                last_seen, peer
+            LIMIT ?
             """, .integer(Int64(count))
         ) { (row: $0.integer(0), id: $0.text(1)) }
         try remove(worst)

@@ -1,8 +1,14 @@
 /// What a store may grow to, when what is old goes, and how it batches. Everything of a stranger ends at one of these.
 public struct StoreLimits: Hashable, Sendable {
-    /// The most peers. Beyond them, those go that were never connected, then those with the lowest score, then those
-    /// not heard of for the longest.
+    /// The most peers. Beyond them, those go first that are on no topic of this node, then those that were never
+    /// connected, then those with the lowest score, then those not heard of for the longest.
     public var peers = 20_000
+    /// The most peers of one IPv4 /24 or IPv6 /48 that are on no topic of this node and that no operator named. Beyond
+    /// them, those go that were not heard of for the longest.
+    public var strangersOfNetwork = 16
+    /// The most peers that are kept however old they get. Beyond them, those not heard of for the longest are kept no
+    /// longer.
+    public var kept = 1024
     /// The most addresses of a peer. Beyond them, those go that failed most.
     public var addresses = 32
     /// The most bytes of an address, in its binary form. Longer ones are refused.
@@ -36,6 +42,8 @@ public struct StoreLimits: Hashable, Sendable {
     public var peerAge = Duration.seconds(30 * 86_400)
     /// A peer that was never connected is forgotten when it was not heard of for so long.
     public var strangerAge = Duration.seconds(7 * 86_400)
+    /// That a peer is on a topic is forgotten when neither a record nor a proof said so for this long.
+    public var memberAge = Duration.seconds(30 * 86_400)
     /// An address is forgotten when nobody named it and nothing was reached there for so long.
     public var addressAge = Duration.seconds(14 * 86_400)
     /// An address that failed `failuresInRow` times is forgotten when nothing was reached there for so long.

@@ -56,7 +56,7 @@ struct FileTests {
         try await withEnvironment(folder) { environment in
             let events = Events()
             let store = try await PeerStore.open(environment) { events.add($0) }
-            #expect(events.all == [.migrated(from: 1, to: 2)])
+            #expect(events.all == [.migrated(from: 1, to: 3)])
             let details = try #require(try await store.peer(peer(1)))
             #expect(details.summary.name == "ant" && details.summary.isKept && details.summary.score == 50)
             #expect(details.summary.lastConnected?.seconds == 1_600_000_000)
@@ -64,11 +64,15 @@ struct FileTests {
             #expect(details.addresses.map(\.failuresInRow) == [0, 1, 2])
             #expect(details.metadata.first?.record == [1, 2] && details.metadata.first?.topics == [[10, 11]])
             #expect(try await store.evidence(about: nil).first?.times == 3)
+            #expect(details.summary.topics == [] && !details.summary.isProven)
             store.record([.quality(peer(1), QualitySample(packets: 5)), .connected(peer(1), address(2))])
+            store.record([.proved(peer(1), topics: [[1]]), .met(peer(1), network: "192.0.2.0/24")])
+            try await store.flush()
+            #expect(try await store.peers(matching: PeerQuery(topic: [1], isProven: true)).map(\.id) == [peer(1)])
             try await store.close()
             #expect(try await store.reopened(environment).peer(peer(1))?.quality.count == 1)
         }
-        #expect(try ByHand(path).rows("PRAGMA user_version") == ["2"])
+        #expect(try ByHand(path).rows("PRAGMA user_version") == ["3"])
         #expect(try ByHand(path).rows("PRAGMA integrity_check") == ["ok"])
     }
 

@@ -104,9 +104,9 @@ struct PeerStoreTests {
     func queries() async throws {
         try await withStore { store in
             store.record([
-                metadata(1, sequence: 1, name: "one", capabilities: ["relay"], topics: [[1], [2]]),
+                metadata(1, sequence: 1, name: "one", capabilities: ["relay"], members: [[1], [2]]),
                 metadata(2, sequence: 1, capabilities: ["relay", "store"], services: [PeerService(name: "web")]),
-                metadata(3, sequence: 1, topics: [[2]]),
+                metadata(3, sequence: 1), .proved(peer(3), topics: [[2]]),
                 .judged(peer(3), reason: "helpful", points: 10), .judged(peer(2), reason: "rude", points: -10),
                 .seen(peer(4)), .connected(peer(4), nil),
             ])
@@ -119,6 +119,11 @@ struct PeerStoreTests {
             #expect(try await numbers(PeerQuery(topic: [2])) == [peer(3), peer(1)])
             #expect(try await numbers(PeerQuery(topic: [1])) == [peer(1)])
             #expect(try await numbers(PeerQuery(topic: [3])) == [])
+            #expect(try await numbers(PeerQuery(topic: [2], isProven: true)) == [peer(3)])
+            #expect(try await numbers(PeerQuery(topic: [2], isProven: false)) == [peer(1)])
+            #expect(try await numbers(PeerQuery(isProven: true)) == [peer(3)])
+            #expect(try await numbers(PeerQuery(among: [peer(2), peer(3), peer(9)])) == [peer(3), peer(2)])
+            #expect(try await numbers(PeerQuery(excluding: [peer(3), one])) == [four, peer(2)])
             #expect(try await numbers(PeerQuery(capability: "relay")) == [peer(1), peer(2)])
             #expect(try await numbers(PeerQuery(capability: "store")) == [peer(2)])
             #expect(try await numbers(PeerQuery(topic: [2], capability: "relay")) == [peer(1)])

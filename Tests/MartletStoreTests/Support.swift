@@ -27,13 +27,13 @@ func address(_ number: Int, port: Int = 4001) -> Multiaddr {
 
 func metadata(
     _ number: Int, sequence: UInt64, record: Int = 16, name: String = "", capabilities: [String] = [],
-    topics: [Bytes] = [], services: [PeerService] = []
+    topics: [Bytes] = [], members: [Bytes] = [], services: [PeerService] = []
 ) -> PeerChange {
     .metadata(
         PeerMetadata(
             peer: peer(number), sequence: sequence, record: Bytes([UInt8](repeating: 7, count: record)), name: name,
             version: "1.0", type: "public", nat: "none", capabilities: capabilities, topics: topics,
-            services: services))
+            members: members, services: services))
 }
 
 /// A directory that is removed with this value.

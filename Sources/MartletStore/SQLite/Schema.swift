@@ -37,7 +37,7 @@ enum Schema {
         return found
     }
 
-    private static let migrations = [version1, version2]
+    private static let migrations = [version1, version2, version3]
 
     private static let version1 = """
         CREATE TABLE peers (
@@ -153,5 +153,30 @@ enum Schema {
                 q.bytes_in, q.bytes_out,
                 round(100.0 * min(q.connected, q.seconds * 1000) / (q.seconds * 1000), 1) AS uptime_percent
             FROM quality q JOIN peers p USING (peer);
+        """
+
+    private static let version3 = """
+        ALTER TABLE peers ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+        ALTER TABLE peers ADD COLUMN network TEXT NOT NULL DEFAULT '';
+        CREATE INDEX peers_by_network ON peers (network);
+
+        CREATE TABLE members (
+            topic TEXT NOT NULL,
+            peer INTEGER NOT NULL REFERENCES peers ON DELETE CASCADE,
+            said INTEGER,
+            proven INTEGER,
+            PRIMARY KEY (topic, peer)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX members_by_peer ON members (peer);
+
+        DROP VIEW known_peers;
+        CREATE VIEW known_peers AS
+            SELECT p.peer, p.id, m.name, coalesce(nullif(m.version, ''), p.agent) AS version, m.type, m.nat,
+                m.capabilities, m.sequence, p.score, p.kept,
+                datetime(p.first_seen, 'unixepoch') AS first_seen, datetime(p.last_seen, 'unixepoch') AS last_seen,
+                datetime(p.last_connected, 'unixepoch') AS last_connected,
+                (SELECT count(*) FROM addresses a WHERE a.peer = p.peer) AS addresses
+            FROM peers p LEFT JOIN metadata m ON m.peer = p.peer
+                AND m.sequence = (SELECT max(sequence) FROM metadata WHERE peer = p.peer);
         """
 }
