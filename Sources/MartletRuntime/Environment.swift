@@ -45,6 +45,9 @@ public protocol Environment: AnyObject, Sendable {
     /// Calls `change` after the interfaces or their addresses have changed, as long as the result is kept.
     func watchInterfaces(_ change: @escaping () -> Void) throws(NetworkError) -> InterfaceWatch
 
+    /// How busy the machine is; `nil` if nothing says so, as in a simulated world.
+    var machineUse: MachineUse? { get }
+
     /// Where files are kept.
     var files: any FileStore { get }
 
@@ -52,6 +55,11 @@ public protocol Environment: AnyObject, Sendable {
     nonisolated(nonsending) func background<Result: Sendable>(
         _ work: @escaping @Sendable () throws -> Result
     ) async throws -> Result
+}
+
+extension Environment {
+    /// Nothing says so.
+    public var machineUse: MachineUse? { nil }
 }
 
 /// Random bytes from an environment, as Swift's own protocol for them.

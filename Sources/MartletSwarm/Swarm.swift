@@ -2,7 +2,7 @@ public import MartletCrypto
 public import MartletIdentity
 public import MartletRuntime
 public import MartletTransport
-internal import MartletWire
+public import MartletWire
 
 /// What a swarm says of itself and does by itself.
 public struct SwarmConfiguration: Sendable {
@@ -40,6 +40,8 @@ public final class Swarm {
     public var access = AccessLists() {
         didSet { if access != oldValue { enforceAccess() } }
     }
+    /// Called on the loop with the address of each host that is about to be dialled, by whichever transport.
+    public var onDial: ((IPAddress) -> Void)?
     let log: Logger
     let metrics: SwarmMetrics
     var transports: [any Transport]

@@ -177,6 +177,7 @@ extension Swarm {
         guard let transport = transports.first(where: { $0.canDial(address) }) else {
             return dial.failed(address, .unsupportedAddress(address))
         }
+        if let ip = address.ipAddress { onDial?(ip) }
         let connection: Connection
         do throws(TransportError) {
             connection = try await transport.dial(address, expecting: wanted, deadline: deadline)

@@ -93,6 +93,10 @@ open class Connection {
         }
     }
 
+    /// The connection that carries `stream`; `nil` when the muxer has nothing more to do with the stream. To be called on
+    /// the loop.
+    public static func carrying(_ stream: Stream) -> Connection? { stream.link.connection }
+
     /// Calls `body` on the loop when the muxer has nothing more to do with `stream`, which is one of this connection's: both
     /// directions have ended, or it was broken off. At once if that is so already.
     public func whenEnded(_ stream: Stream, _ body: @escaping () -> Void) {

@@ -67,7 +67,7 @@ struct DiscoveryTests {
                 let isNew = dialled.insert(peer).inserted
                 #expect(isNew)
                 machine.connected(peer)
-                machine.proved(peer, topics: [chess], isKept: false, at: now)
+                machine.proved(peer, topics: [chess], at: now)
                 machine.dialled(.peer(peer), reached: peer, at: now)
             }
         }
@@ -163,7 +163,7 @@ struct DiscoveryTests {
         var machine = Self.machine([chess, music], target: 8)
         #expect(machine.share == 4)
         for number in 0..<4 {
-            machine.proved(peer(number), topics: [chess], isKept: false, at: now)
+            machine.proved(peer(number), topics: [chess], at: now)
             machine.connected(peer(number))
         }
         machine.heard(of: peer(10), at: [], topics: [chess], now: now)
@@ -177,38 +177,13 @@ struct DiscoveryTests {
         #expect(outcome9 == .peer(peer(10)))
     }
 
-    @Test("beyond the high mark it closes down to the low mark, one by one, and never those that the user wants")
-    func surplus() {
-        var machine = Self.machine(target: 8)
-        let peers = (0..<30).map(peer)
-        for (number, peer) in peers.enumerated() {
-            machine.proved(peer, topics: [chess], isKept: number < 10, at: now)
-        }
-        var time = now
-        var closed: [PeerID] = []
-        for _ in 0..<100 {
-            while let peer = machine.nextSurplus(at: time) {
-                closed.append(peer)
-                machine.disconnected(peer, byPeer: false, at: time)
-            }
-            time += .seconds(3)
-        }
-        #expect(
-            machine.neighbourCount == machine.limits.lowMark + 1 || machine.neighbourCount == machine.limits.lowMark)
-        #expect(Set(closed).isDisjoint(with: peers.prefix(10)))
-        // Below the high mark, nobody is closed.
-        for number in 100..<104 { machine.proved(peer(number), topics: [chess], isKept: false, at: time) }
-        let outcome10 = machine.nextSurplus(at: time + .seconds(60))
-        #expect(outcome10 == nil)
-    }
-
     @Test("it searches fast at first and then ever more seldom, and soon again when everyone is gone")
     func searches() {
         var machine = Self.machine()
         let outcome11 = machine.searches(at: now)
         #expect(outcome11.isEmpty)
         machine.beginSearching(at: now)
-        machine.proved(peer(1), topics: [chess], isKept: false, at: now)
+        machine.proved(peer(1), topics: [chess], at: now)
         var times: [Instant] = []
         var time = now
         while time < now + .seconds(7200) {
@@ -229,6 +204,11 @@ struct DiscoveryTests {
         let peers = (0..<count).map(peer)
         let numbers = Dictionary(uniqueKeysWithValues: zip(peers, 0..<count))
         var machines = (0..<count).map { Self.machine(target: 8, seed: UInt64($0) + 7) }
+        let limits = machines[0].limits
+        let marks = LeaseTable.Marks(high: limits.highMark, low: limits.lowMark, share: machines[0].share)
+        var tables = (0..<count).map {
+            LeaseTable(LeaseLimits(), marks: marks, closesUnheld: true, random: source(UInt64($0) + 1007))
+        }
         for number in 0..<count {
             for other in 0..<count where other != number {
                 machines[number].heard(of: peers[other], at: [], topics: [chess], now: now)
@@ -239,7 +219,9 @@ struct DiscoveryTests {
             guard links.insert([min(one, other), max(one, other)]).inserted else { return }
             for (mine, theirs) in [(one, other), (other, one)] {
                 machines[mine].connected(peers[theirs])
-                machines[mine].proved(peers[theirs], topics: [chess], isKept: false, at: time)
+                machines[mine].proved(peers[theirs], topics: [chess], at: time)
+                tables[mine].connected(peers[theirs], at: time)
+                tables[mine].hold(peers[theirs], for: .topic(chess), worth: 10, at: time)
             }
         }
         var lastChange = now
@@ -252,10 +234,12 @@ struct DiscoveryTests {
                     machines[number].dialled(.peer(peer), reached: peer, at: time)
                     lastChange = time
                 }
-                while let peer = machines[number].nextSurplus(at: time), let other = numbers[peer] {
+                while let peer = tables[number].nextClosing(at: time)?.peer, let other = numbers[peer] {
                     links.remove([min(number, other), max(number, other)])
                     machines[number].disconnected(peer, byPeer: false, at: time)
                     machines[other].disconnected(peers[number], byPeer: true, at: time)
+                    tables[number].disconnected(peer, at: time)
+                    tables[other].disconnected(peers[number], at: time)
                     lastChange = time
                 }
             }

@@ -2,6 +2,7 @@ import MartletIdentity
 import MartletMetadata
 import MartletRuntime
 import MartletWire
+import TestSupport
 import Testing
 
 @testable import Martlet
@@ -92,17 +93,74 @@ struct ReachabilityTests {
         #expect(reach.type == .private && reach.addresses.isEmpty)
     }
 
-    @Test("who was sent something half an hour ago is a stranger again; where too many were, nobody is")
+    @Test("a host that was sent something is a stranger again after half an hour, and not before")
     func contacts() {
-        var contacts = ContactedHosts(100)
+        var generator = SeededGenerator(seed: 27)
+        var contacts = ContactedHosts(random: &generator)
         let host = IPAddress(50, 1, 1, 1)
-        #expect(contacts.isStranger(host, at: now))
-        contacts.contacted(host, at: now)
-        #expect(!contacts.isStranger(host, at: now + .seconds(1700)))
-        #expect(contacts.isStranger(host, at: now + .seconds(1801)))
-        for number in 0..<1000 { contacts.contacted(IPAddress(v4: UInt32(number) << 8), at: now) }
-        #expect(contacts.count <= 100)
-        #expect(!contacts.isStranger(IPAddress(99, 1, 1, 1), at: now + .seconds(1700)))
-        #expect(contacts.isStranger(IPAddress(99, 1, 1, 1), at: now + .seconds(1801)))
+        let isStranger = contacts.isStranger(host, at: now)
+        #expect(isStranger)
+        var time = now
+        for step in 0..<200 {
+            time = now + .seconds(step * 61)
+            contacts.contacted(host, at: time)
+            for age in [Duration.zero, .seconds(900), .seconds(1799)] {
+                var later = contacts
+                let isStranger = later.isStranger(host, at: time + age)
+                #expect(!isStranger, "at \(time), \(age) later")
+            }
+            var later = contacts
+            let isStranger = later.isStranger(host, at: time + ContactedHosts.lifetime + ContactedHosts.window)
+            #expect(isStranger, "at \(time)")
+        }
+        contacts.forget()
+        let isForgotten = contacts.isStranger(host, at: time)
+        #expect(isForgotten)
+    }
+
+    @Test("after hundreds of thousands of contacts, each is known and nearly every stranger is known to be one")
+    func manyContacts() {
+        var generator = SeededGenerator(seed: 27)
+        var contacts = ContactedHosts(random: &generator)
+        for number in 0..<200_000 {
+            contacts.contacted(IPAddress(v4: 0x3200_0000 + UInt32(number) * 7), at: now + .milliseconds(number))
+        }
+        let later = now + .seconds(300)
+        var missed = 0
+        for number in stride(from: 0, to: 200_000, by: 97)
+        where contacts.isStranger(IPAddress(v4: 0x3200_0000 + UInt32(number) * 7), at: later) {
+            missed += 1
+        }
+        #expect(missed == 0)
+        var known = 0
+        for number in 0..<10_000 where contacts.isStranger(IPAddress(v4: 0x6400_0000 + UInt32(number)), at: later) {
+            known += 1
+        }
+        #expect(known > 9800, "\(known) of 10,000 strangers are known to be strangers")
+    }
+
+    @Test("what came to an address that this host no longer has proves nothing in the network that it is in now")
+    func moving() {
+        var reach = Reachability()
+        let (home, cafe, bridge) = (IPAddress(192, 168, 1, 5), IPAddress(10, 9, 8, 7), IPAddress(172, 17, 0, 1))
+        var hasMoved = reach.has([home, bridge], at: now)
+        #expect(!hasMoved)
+        let place = IPAddress(50, 1, 1, 1)
+        _ = reach.arrived("stranger", from: place, to: home, isStranger: true, now: now, wall: wall)
+        for number in 1..<4 {
+            _ = reach.observed(
+                outside, isDialable: true, by: "peer", at: IPAddress(50, 1, UInt8(number), 1), to: home, now: now,
+                wall: wall)
+        }
+        // A bridge that goes is no move.
+        hasMoved = reach.has([home], at: now)
+        #expect(!hasMoved && reach.type == .public && reach.addresses == [outside])
+        hasMoved = reach.has([cafe], at: now)
+        #expect(hasMoved && reach.type == .unknown && reach.addresses.isEmpty && reach.held == 0)
+        _ = reach.agreed(outside, by: "nodes of the DHT", now: now, wall: wall)
+        hasMoved = reach.has([cafe, bridge], at: now)
+        #expect(!hasMoved && reach.addresses == [outside])
+        hasMoved = reach.has([], at: now)
+        #expect(hasMoved && reach.addresses.isEmpty)
     }
 }

@@ -169,7 +169,8 @@ public actor Node {
         driver?.disconnect(peer)
     }
 
-    /// Opens a stream of the protocol `protocolName` to `peer`, which is connected where it is not.
+    /// Opens a stream of the protocol `protocolName` to `peer`, which is connected if it is not. The connection stays while
+    /// a stream of the user's is open, and ten minutes longer; `connect` keeps it for good.
     public func open(
         _ protocolName: String, to peer: PeerID
     ) async throws(MartletError) -> MartletTransport.Stream {
@@ -178,7 +179,8 @@ public actor Node {
     }
 
     /// Gives streams of the protocol `protocolName` that peers open to `handler`, on tasks of their own; at most `limit`
-    /// of one peer at the same time. It takes the place of another handler of that name, and may be set before the start.
+    /// of one peer at the same time. A peer that uses it stays connected for ten minutes, whatever its topics. The handler
+    /// takes the place of another one of that name, and may be set before the start.
     public func handle(
         _ protocolName: String, limit: Int? = nil,
         _ handler: @escaping @Sendable (MartletTransport.Stream) async -> Void
@@ -191,7 +193,8 @@ public actor Node {
 
     private func serve(_ handler: Handler, on driver: NodeDriver) {
         let body = handler.body
-        driver.swarm.handle(handler.name, limit: handler.limit) { stream, _ in
+        driver.swarm.handle(handler.name, limit: handler.limit) { [weak driver] stream, _ in
+            driver?.use(stream)
             Task { await body(stream) }
         }
     }
@@ -241,6 +244,12 @@ public actor Node {
 
     /// How many entries everything has that others can make grow, by name: for those who watch that nothing does.
     package var tableSizes: [String: Int] { driver?.tableSizes ?? [:] }
+
+    /// Whether the database keeps `peer` however old it gets.
+    package func isKept(_ peer: PeerID) async throws -> Bool {
+        loop.preconditionCurrent()
+        return try await driver?.store?.peer(peer)?.summary.isKept ?? false
+    }
 
     /// How many rows the database's tables have.
     package func storeCounts() async throws -> StoreCounts? {

@@ -70,6 +70,8 @@ public struct NodeConfiguration: Sendable {
     public var store = StoreLimits()
     /// The bounds of its search for peers. `targetConnections` goes before what stands here.
     public var discovery = DiscoveryLimits()
+    /// How long connections are kept that nobody has named.
+    public var leases = LeaseLimits()
     /// How records are exchanged.
     public var metadata = MetadataConfiguration()
     /// How its transports are made.

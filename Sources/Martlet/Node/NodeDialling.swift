@@ -23,10 +23,6 @@ extension NodeDriver {
         while let candidate = discovery.nextDial(at: now) {
             begin("dial") { [weak self] in await self?.reach(candidate) }
         }
-        while let peer = discovery.nextSurplus(at: now) {
-            log.debug("a neighbour beyond the high mark is let go", ["peer": peer])
-            swarm.disconnect(peer)
-        }
         for topic in discovery.searches(at: now) { search(topic) }
         discoveryTimer.arm(at: discovery.deadline)
     }
@@ -89,7 +85,6 @@ extension NodeDriver {
                 return discovery.postponed(candidate, at: loop.now)
             }
             do throws(ConnectError) {
-                noteContact(with: addresses)
                 reached = try await swarm.connect(to: peer, onlyAt: addresses).peer
             } catch {
                 failed(error, to: peer)
@@ -97,7 +92,6 @@ extension NodeDriver {
         case .address(let address):
             for target in [Multiaddr.quicV1(address), .tcp(address)] where reached == nil {
                 do throws(ConnectError) {
-                    noteContact(with: [target])
                     reached = try await swarm.connect(to: target).peer
                 } catch {
                     if case .refused(.isSelf) = error { discovery.isUseless(candidate, at: loop.now) }
@@ -107,9 +101,7 @@ extension NodeDriver {
         }
         guard !isStopping else { return }
         discovery.dialled(candidate, reached: reached, at: loop.now)
-        if let reached, discovery.isKnownUseless(.peer(reached), at: loop.now), !kept.contains(reached) {
-            swarm.disconnect(reached)
-        }
+        if let reached, discovery.isKnownUseless(.peer(reached), at: loop.now) { release(reached, for: .arrival) }
         discoverSoon()
     }
 
@@ -122,19 +114,28 @@ extension NodeDriver {
         }
     }
 
-    /// Something is about to be sent to all of `addresses`.
-    func noteContact(with addresses: [Multiaddr]) {
-        for address in addresses { if let ip = address.ipAddress { contacts.contacted(ip, at: loop.now) } }
-    }
-
-    /// Looks into the database who was connected before.
+    /// Looks into the database whom to dial first: those that an operator named, those that proved to be on a topic, and
+    /// a few of the others.
     nonisolated(nonsending) func rememberPeers() async {
         guard let store else { return }
-        let query = PeerQuery(wasConnected: true, order: .lastConnected, limit: 256)
-        let known = (try? await store.peers(matching: query)) ?? []
-        for peer in known where peer.id != swarm.localPeer {
-            guard !isStopping, let addresses = try? await store.addressesToDial(peer.id) else { return }
-            discovery.heard(of: peer.id, at: addresses, topics: [], from: nil, now: loop.now)
+        let most = 1024
+        let named = PeerQuery(isKept: true, order: .lastConnected, limit: most)
+        let proven = PeerQuery(isProven: true, wasConnected: true, order: .lastConnected, limit: most)
+        let others = PeerQuery(isProven: false, wasConnected: true, order: .lastConnected, limit: most)
+        var plan = RememberedPeers(configuration.discovery)
+        var found: [PeerID: PeerSummary] = [:]
+        func candidates(_ query: PeerQuery) async -> [RememberedPeers.Candidate] {
+            let peers = (try? await store.peers(matching: query)) ?? []
+            for peer in peers { found[peer.id] = peer }
+            return peers.map { RememberedPeers.Candidate(peer: $0.id, network: $0.network) }
+        }
+        plan.addNamed(await candidates(named))
+        plan.addProven(await candidates(proven))
+        plan.addOthers(await candidates(others))
+        for peer in plan.chosen where peer != swarm.localPeer {
+            guard !isStopping, let addresses = try? await store.addressesToDial(peer) else { return }
+            let known = Set((found[peer]?.topics ?? []).compactMap { topicsByMark[$0] })
+            discovery.heard(of: peer, at: addresses, topics: known, from: nil, now: loop.now)
             discoverSoon()
         }
     }
@@ -154,9 +155,10 @@ extension NodeDriver {
                 pause = Self.longestBootstrapPause
             } else if peer == nil || discovery.neighbourCount == 0 || configuration.topics.isEmpty {
                 for address in bootstrap.dialled {
-                    noteContact(with: [address])
                     peer = (try? await swarm.connect(to: address))?.peer ?? peer
-                    if let peer, swarm.isConnected(to: peer) { break }
+                    guard let peer, swarm.isConnected(to: peer) else { continue }
+                    store?.record([.kept(peer, true), .addresses(peer, [address], .configured)])
+                    break
                 }
                 if peer == nil { log.debug("nobody answers at a bootstrap address", ["address": bootstrap]) }
             }
@@ -169,7 +171,6 @@ extension NodeDriver {
     // MARK: For the user
 
     func connect(_ address: Multiaddr) async throws(MartletError) -> PeerID {
-        noteContact(with: [address])
         do throws(ConnectError) {
             let info = try await swarm.connect(to: address)
             keep(info.peer)
@@ -183,15 +184,18 @@ extension NodeDriver {
     }
 
     func connect(_ peer: PeerID) async throws(MartletError) {
+        try await dial(peer)
+        keep(peer)
+    }
+
+    private func dial(_ peer: PeerID) async throws(MartletError) {
         // Whom the user names is dialled wherever it is said to be.
         swarm.add(addresses: discovery.told(of: peer), of: peer)
         if let store, swarm.addresses(of: peer).isEmpty {
             swarm.add(addresses: (try? await store.addressesToDial(peer)) ?? [], of: peer)
         }
-        noteContact(with: swarm.addresses(of: peer))
         do throws(ConnectError) {
             _ = try await swarm.connect(to: peer)
-            keep(peer)
         } catch {
             failed(error, to: peer)
             throw MartletError(error, peer: peer)
@@ -200,23 +204,27 @@ extension NodeDriver {
 
     /// The user wants `peer` to be connected.
     private func keep(_ peer: PeerID) {
-        kept.insert(peer)
+        hold(peer, for: .user, worth: Worth.user)
+        store?.record(.kept(peer, true))
         swarm.protect(peer, for: "user")
-        let topics = metadata.topics(of: peer)
-        if !topics.isEmpty { discovery.proved(peer, topics: topics, isKept: true, at: loop.now) }
     }
 
     func disconnect(_ peer: PeerID) {
-        kept.remove(peer)
+        leases.revoke(peer, at: loop.now)
+        leasesChanged(of: peer)
+        store?.record(.kept(peer, false))
         swarm.unprotect(peer, for: "user")
         discovery.isUseless(.peer(peer), at: loop.now)
-        swarm.disconnect(peer)
+        closeUnheld()
     }
 
     func open(_ name: String, to peer: PeerID) async throws(MartletError) -> MartletTransport.Stream {
-        if !swarm.isConnected(to: peer) { try await connect(peer) }
+        hold(peer, for: .use, worth: Worth.use, lasting: leases.limits.use)
+        if !swarm.isConnected(to: peer) { try await dial(peer) }
         do throws(SwarmError) {
-            return try await swarm.openStream(to: peer, name)
+            let stream = try await swarm.openStream(to: peer, name)
+            use(stream)
+            return stream
         } catch {
             throw MartletError(error, peer: peer)
         }

@@ -23,6 +23,9 @@ final class NodeDriver {
     let metadata: MetadataService
     let sequence: OwnSequence
     let topics: [TopicKey]
+    /// The names under which the database knows the topics: what this node's own record calls them.
+    let marks: [TopicKey: Bytes]
+    let topicsByMark: [Bytes: TopicKey]
     let startedAt: Instant
     let startedAtWall: WallTime
     private(set) var messages: NodeMessages!
@@ -30,11 +33,11 @@ final class NodeDriver {
     private(set) var dht: MainlineDHT?
     var discovery: TopicDiscovery
     var reach = Reachability()
-    var contacts = ContactedHosts()
+    var contacts: ContactedHosts
     /// What belongs to each peer that is connected.
     var links: [PeerID: PeerLink] = [:]
-    /// Those that the node's user connected, and that are not let go for being of no use to the topics.
-    var kept: Set<PeerID> = []
+    /// Who is to stay connected, and why.
+    var leases: LeaseTable
     /// The topics whose search in the DHT is under way.
     var searching: Set<TopicKey> = []
     var random: RandomSource
@@ -42,9 +45,12 @@ final class NodeDriver {
     private(set) var isStopping = false
     var discoveryTimer: LoopTimer!
     var heartbeatTimer: LoopTimer!
+    var leaseTimer: LoopTimer!
     var nextPrune: Instant
     var nextDescription: Instant
     var pingTurn = 0
+    /// How busy the machine was when that was last told.
+    var machineUse: MachineUse?
     /// The type that was last told.
     var toldType = NodeMetadata.NodeType.unknown
     private var watch: SwarmWatch?
@@ -71,6 +77,7 @@ final class NodeDriver {
         self.metrics = NodeMetrics(metrics)
         log = environment.log.subsystem("node")
         random = environment.random
+        contacts = ContactedHosts(random: &random)
         startedAt = environment.loop.now
         startedAtWall = environment.wallTime
         nextPrune = startedAt + .seconds(3600)
@@ -85,7 +92,11 @@ final class NodeDriver {
             environment: environment, identity: identity, transports: transports, configuration: swarmConfiguration,
             metrics: metrics)
         swarm.access = configuration.access
-        topics = configuration.topics.map { TopicKey($0) }
+        let topics = configuration.topics.map { TopicKey($0) }
+        self.topics = topics
+        let localPeer = swarm.localPeer
+        marks = Dictionary(uniqueKeysWithValues: topics.map { ($0, $0.mark(of: localPeer)) })
+        topicsByMark = Dictionary(uniqueKeysWithValues: marks.map { ($1, $0) })
         let record = Self.firstRecord(configuration, of: swarm.localPeer, at: environment.wallTime)
         metadata = MetadataService(
             swarm, topics: topics, saying: record, configuration: configuration.metadata, metrics: metrics)
@@ -93,11 +104,21 @@ final class NodeDriver {
         discovery = TopicDiscovery(
             topics, limits: configuration.discoveryLimits, isSeeking: configuration.role != .bootstrap,
             random: environment.random)
+        let marks = LeaseTable.Marks(
+            high: discovery.limits.highMark, low: discovery.limits.lowMark, share: discovery.share)
+        // A node on no topics is there for whoever comes.
+        leases = LeaseTable(
+            configuration.leases, marks: marks, closesUnheld: !topics.isEmpty, random: environment.random)
         messages = NodeMessages(self)
         metadata.onEvent = { [weak self] in self?.take($0) }
+        swarm.onDial = { [weak self] in
+            guard let self else { return }
+            self.contacts.contacted($0, at: self.loop.now)
+        }
         watch = swarm.watch { [weak self] in self?.take($0) }
         discoveryTimer = LoopTimer(on: loop, label: "discovery") { [weak self] in self?.discover() }
         heartbeatTimer = LoopTimer(on: loop, label: "heartbeat") { [weak self] in self?.beat() }
+        leaseTimer = LoopTimer(on: loop, label: "leases") { [weak self] in self?.closeUnheld() }
     }
 
     // MARK: Beginning
@@ -114,6 +135,7 @@ final class NodeDriver {
         await startDHT()
         guard !isStopping else { return }
         heartbeatTimer.arm(after: configuration.heartbeat)
+        machineUse = environment.machineUse
         begin("remembered peers") { [weak self] in await self?.rememberPeers() }
         for bootstrap in configuration.bootstrap {
             begin("bootstrap") { [weak self] in await self?.pursue(bootstrap) }
@@ -195,6 +217,7 @@ final class NodeDriver {
         isStopping = true
         discoveryTimer.cancel()
         heartbeatTimer.cancel()
+        leaseTimer.cancel()
         interfaceWatch = nil
         for (_, conversation) in conversations.sorted(by: { $0.key < $1.key }) { conversation.cancel() }
         conversations = [:]
@@ -229,8 +252,10 @@ final class PeerLink {
     /// The topics that both have proven to each other.
     var shared: Set<TopicKey> = []
     var greetings = 0
-    /// Whether the connection is to end once nobody uses it.
-    var isUnwanted = false
+    /// Whether this side dialled it at some time.
+    var isDialled = false
+    /// How many streams of the user's are open.
+    var userStreams = 0
     /// The pings to it, where this node sends any.
     var pinger: Pinger?
     var isPinging = false
@@ -241,6 +266,15 @@ final class PeerLink {
     var packets = 0
     var lost = 0
     var sampledAt: Instant
+
+    /// Both have proven `topics` to each other, in a conversation that takes the place of any before. Returns what has
+    /// changed by that, in the order of the topics' names.
+    func prove(_ topics: Set<TopicKey>) -> (left: [TopicKey], joined: [TopicKey]) {
+        let before = shared
+        shared = topics
+        func inOrder(_ topics: Set<TopicKey>) -> [TopicKey] { topics.sorted { $0.name < $1.name } }
+        return (inOrder(before.subtracting(topics)), inOrder(topics.subtracting(before)))
+    }
 
     init(_ peer: PeerID, at now: Instant, _ wall: WallTime) {
         self.peer = peer

@@ -14,7 +14,10 @@ extension NodeDriver {
         case .connected(let info): connected(info)
         case .connectionAdded(let info):
             arrived(info)
-            if info.nature.direction == .outbound { greet(info.peer) }
+            if info.nature.direction == .outbound {
+                links[info.peer]?.isDialled = true
+                greet(info.peer)
+            }
         case .disconnected(let peer, let reason): disconnected(peer, reason)
         case .connectionRemoved: break
         case .listening(let address):
@@ -25,23 +28,30 @@ extension NodeDriver {
             describe()
         case .observedAddress(let address, let peer): observed(address, by: peer)
         case .identified(let peer, let info):
-            let addresses = discovery.located(
-                peer, at: info.listenAddresses.filter { $0.transport != nil }, from: source(peer))
-            store?.record(.addresses(peer, addresses, .identify))
+            rememberIdentity(of: peer, info)
         case .refused: break
         }
     }
 
     private func connected(_ info: ConnectionInfo) {
         let peer = info.peer
-        links[peer] = PeerLink(peer, at: loop.now, wall)
+        let link = PeerLink(peer, at: loop.now, wall)
+        link.isDialled = info.nature.direction == .outbound
+        links[peer] = link
+        leases.connected(peer, at: loop.now)
+        welcome(peer)
         // The port of an inbound TCP connection is one at which nobody listens.
         let isAddress = info.nature.direction == .outbound || info.remoteAddress.transport == .quicV1
         discovery.connected(peer, at: isAddress ? info.remoteAddress.socketAddress : nil, now: loop.now)
+        // How many are remembered of a network is the database's to bound; of one that is relayed none is known.
+        if let place = info.remoteAddress.ipAddress {
+            let network = IPBlock.neighbourhood(of: place)
+            store?.record(.met(peer, network: "\(network.network)/\(network.length)"))
+        }
         store?.record(.connected(peer, isAddress ? info.remoteAddress.withoutPeerID : nil))
         arrived(info)
         if let ip = info.remoteAddress.ipAddress { contacts.contacted(ip, at: loop.now) }
-        tell(.connected(link(of: info), peer))
+        tell(.connected(self.link(of: info), peer))
         metrics.count(swarm.connectedPeers.compactMap { swarm.connections(to: $0).first?.nature })
         if info.nature.direction == .outbound { greet(peer) }
     }
@@ -51,6 +61,8 @@ extension NodeDriver {
         links[peer]?.pinger = nil
         left(peer)
         links[peer] = nil
+        leases.disconnected(peer, at: loop.now)
+        leasesChanged(of: peer)
         messages.forget(peer)
         let byPeer = if case .ended(.closedByPeer) = reason { true } else { false }
         discovery.disconnected(peer, byPeer: byPeer, at: loop.now)
@@ -58,6 +70,22 @@ extension NodeDriver {
         tell(.disconnected(peer, reason: reason.inWords))
         metrics.count(swarm.connectedPeers.compactMap { swarm.connections(to: $0).first?.nature })
         discoverSoon()
+    }
+
+    /// Whether more is written down of the peer of `link` than that it was here: this side dialled it, it proved to be on
+    /// a topic, the user wants it, or it uses what the user offers. What strangers say of themselves is theirs to choose.
+    func isRemembered(_ link: PeerLink) -> Bool {
+        link.isDialled || leases.isOfUse(link.peer)
+    }
+
+    /// Takes what `peer` says of itself by identify, and writes it down if the peer is remembered.
+    func rememberIdentity(of peer: PeerID, _ info: PeerInfo) {
+        let addresses = discovery.located(
+            peer, at: info.listenAddresses.filter { $0.transport != nil }, from: source(peer))
+        guard let link = links[peer] else { return }
+        store?.record(.identified(peer, agent: info.agentVersion))
+        guard isRemembered(link) else { return }
+        store?.record(.addresses(peer, addresses, .identify))
     }
 
     // MARK: Meeting
@@ -85,7 +113,7 @@ extension NodeDriver {
             case .refused(.noCommonTopic), .protocolViolation: unrelated(link)
             case .ended where link.greetings > 1: unrelated(link)
             case .ended: greetLater(link)
-            case .refused, .timedOut: letGo(link)
+            case .refused, .timedOut: release(link.peer, for: .arrival)
             }
         }
     }
@@ -108,25 +136,13 @@ extension NodeDriver {
 
     /// The peer of `link` is on none of this node's topics, or speaks no records.
     private func unrelated(_ link: PeerLink) {
-        guard !kept.contains(link.peer) else { return }
+        guard !isWanted(link.peer) else { return }
         discovery.isUseless(.peer(link.peer), at: loop.now)
-        store?.record(.judged(link.peer, reason: "no common topic", points: -10))
-        letGo(link)
+        if link.isDialled, !leases.isOfUse(link.peer) {
+            store?.record(.judged(link.peer, reason: "no common topic", points: -10))
+        }
+        release(link.peer, for: .arrival)
         discoverSoon()
-    }
-
-    /// Closes the connection of `link`, unless the user wants it, or somebody uses it.
-    private func letGo(_ link: PeerLink) {
-        guard !kept.contains(link.peer) else { return }
-        // What is in use now, as by identify, is looked at again at the next heartbeat.
-        link.isUnwanted = true
-        guard !isUsed(link.peer) else { return }
-        log.debug("a peer is of no use to the topics and let go", ["peer": link.peer])
-        swarm.disconnect(link.peer)
-    }
-
-    private func isUsed(_ peer: PeerID) -> Bool {
-        swarm.statistics(of: peer).contains { $0.1.openStreams > (links[peer]?.pinger == nil ? 0 : 1) }
     }
 
     // MARK: Measuring
@@ -138,11 +154,15 @@ extension NodeDriver {
         heartbeatTimer.arm(after: configuration.heartbeat)
         for peer in links.keys.sorted() {
             guard let link = links[peer] else { continue }
+            // To a peer that is connected something is sent all the time.
+            for info in swarm.connections(to: peer) {
+                if let ip = info.remoteAddress.ipAddress { contacts.contacted(ip, at: now) }
+            }
             sample(link)
+            reviewUse(of: link)
             // Who came in and has said nothing of topics is asked; what comes of it decides whether he stays.
             guard metadata.topics(of: peer).isEmpty else { continue }
             if now - link.since >= .seconds(15), link.greetings == 0 { greet(peer) }
-            if link.isUnwanted { letGo(link) }
         }
         if let store { metrics.store.update(store.statistics) }
         pingSome()
@@ -178,7 +198,7 @@ extension NodeDriver {
         (link.bytesIn, link.bytesOut, link.sampledAt) = (bytesIn, bytesOut, now)
         (link.packets, link.lost) = (packets, measured?.lost ?? 0)
         metrics.transferred(in: sample.bytesIn, out: sample.bytesOut)
-        store?.record(.quality(link.peer, sample))
+        if isRemembered(link) { store?.record(.quality(link.peer, sample)) }
     }
 
     /// Pings some of those that this node has dialled, by turns, so that many cost no more than a few.

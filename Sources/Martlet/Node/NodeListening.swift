@@ -53,9 +53,9 @@ extension NodeDriver {
 
     /// Takes note of the addresses that this host has.
     func noteInterfaces() {
-        let interfaces = (try? environment.interfaces()) ?? []
+        guard let interfaces = try? environment.interfaces() else { return }
         let up = interfaces.filter { $0.isUp && !$0.isLoopback }
-        reach.has(up.map(\.address), at: loop.now)
+        if reach.has(up.map(\.address), at: loop.now) { contacts.forget() }
         discovery.networkChanged()
         for interface in up where interface.address.isGlobal {
             note("interface", interface.address.description, by: interface.name)

@@ -61,7 +61,7 @@ final class NodeMessages {
         loop = driver.loop
         let own = driver.swarm.localPeer
         localPeer = own
-        marks = Dictionary(uniqueKeysWithValues: driver.topics.map { ($0, $0.mark(of: own)) })
+        marks = driver.marks
         sent = driver.registry.counter("martlet_messages_sent", help: "Messages that were handed to a connection.")
         received = driver.registry.counter("martlet_messages_received", help: "Messages that neighbours sent.")
         refused = driver.registry.counters(

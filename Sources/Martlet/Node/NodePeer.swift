@@ -33,14 +33,18 @@ public struct NodePeer: Hashable, Sendable {
         public var connectedOnly: Bool
         /// Something that it can do.
         public var capability: String?
-        /// At most so many; no more than 10,000.
+        /// Where the page before ended: its last peer's `cursor`; `nil` for the first page.
+        public var after: Cursor?
+        /// At most this many; no more than 10,000.
         public var limit: Int
 
         /// A filter with its parts.
         public init(
-            topic: String? = nil, connectedOnly: Bool = false, capability: String? = nil, limit: Int = 1000
+            topic: String? = nil, connectedOnly: Bool = false, capability: String? = nil, after: Cursor? = nil,
+            limit: Int = 1000
         ) {
             self.topic = topic
+            self.after = after
             self.connectedOnly = connectedOnly
             self.capability = capability
             self.limit = limit
@@ -51,6 +55,37 @@ public struct NodePeer: Hashable, Sendable {
         /// Those who are connected.
         public static let connected = Filter(connectedOnly: true)
     }
+
+    /// A place in the list of peers, behind one of them.
+    ///
+    /// A peer that is connected or disconnected, or whose score changes, between two pages may be listed twice or not at
+    /// all; no other is.
+    public struct Cursor: Hashable, Sendable, LosslessStringConvertible {
+        let isConnected: Bool
+        let score: Double
+        let id: PeerID
+
+        init(isConnected: Bool, score: Double, id: PeerID) {
+            self.isConnected = isConnected
+            self.score = score
+            self.id = id
+        }
+
+        /// The cursor that `description` wrote; `nil` if it is none.
+        public init?(_ description: String) {
+            let parts = description.split(separator: "_", omittingEmptySubsequences: false)
+            guard parts.count == 3, parts[0] == "c" || parts[0] == "k", let score = Double(parts[1]),
+                score.isFinite, let id = PeerID(String(parts[2]))
+            else { return nil }
+            self.init(isConnected: parts[0] == "c", score: score, id: id)
+        }
+
+        /// The cursor as text that fits into a URL as it is.
+        public var description: String { "\(isConnected ? "c" : "k")_\(score)_\(id)" }
+    }
+
+    /// The place behind this peer.
+    public var cursor: Cursor { Cursor(isConnected: link != nil, score: score, id: id) }
 
     /// Who it is.
     public var id: PeerID

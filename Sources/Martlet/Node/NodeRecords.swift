@@ -40,13 +40,19 @@ extension NodeDriver {
         discovery.owns(Set((swarm.listenAddresses + observed).compactMap(\.socketAddress)))
     }
 
-    /// Puts into the own record how busy this node is, in coarse steps, for each change goes to all neighbours.
+    /// Puts into the own record how busy this node and its machine are, in coarse steps, for each change goes to all
+    /// neighbours.
     func describeLoad() {
         let connections = Self.coarse(swarm.connectionCount)
-        let memory = Self.coarse(swarm.memory.used * 1000 / max(1, swarm.memory.limit))
+        let use = environment.machineUse
+        let memory = Self.coarse(use?.memoryShare ?? 0)
+        var processor = 0
+        if let use, let earlier = machineUse { processor = Self.coarse(use.processorShare(since: earlier)) }
+        machineUse = use
         let uptime = UInt64(max(0, (loop.now - startedAt) / .seconds(1)))
         metadata.update { record in
-            let load = NodeMetadata.Load(memory: UInt32(memory), connections: UInt32(connections))
+            let load = NodeMetadata.Load(
+                processor: UInt32(processor), memory: UInt32(memory), connections: UInt32(connections))
             // Uptime alone is no reason to send a record to everyone.
             guard load != record.load || uptime >= 2 * max(600, record.uptime) else { return }
             record.load = load
@@ -67,16 +73,15 @@ extension NodeDriver {
         guard !isStopping else { return }
         switch event {
         case .neighbour(let peer, let topics):
-            discovery.proved(peer, topics: topics, isKept: kept.contains(peer), at: loop.now)
-            swarm.tag(peer, "topic", value: 10)
-            for topic in topics.sorted(by: { $0.name < $1.name }) { tell(.joined(peer, topic: topic.name)) }
-            links[peer]?.shared = topics
+            discovery.proved(peer, topics: topics, at: loop.now)
+            proved(peer, topics)
             metrics.neighbours.record(Int64(discovery.neighbourCount))
             discoverSoon()
         case .neighbourLost(let peer):
             discovery.lost(peer)
-            swarm.tag(peer, "topic", value: nil)
             left(peer)
+            // One of the two begins another conversation.
+            if links[peer] != nil { welcome(peer) }
             metrics.neighbours.record(Int64(discovery.neighbourCount))
             greetAgain(peer)
             discoverSoon()
@@ -91,12 +96,28 @@ extension NodeDriver {
         }
     }
 
+    /// `peer` has proven to be on `proven`, for the first time or in a new conversation. It is remembered from now on.
+    private func proved(_ peer: PeerID, _ proven: Set<TopicKey>) {
+        guard let link = links[peer] else { return }
+        let change = link.prove(proven)
+        for topic in change.left { left(peer, topic) }
+        for topic in change.joined {
+            hold(peer, for: .topic(topic), worth: Worth.topic)
+            tell(.joined(peer, topic: topic.name))
+        }
+        release(peer, for: .arrival)
+        store?.record(.proved(peer, topics: topics.filter(proven.contains).compactMap { marks[$0] }))
+        if let info = swarm.info(of: peer) { rememberIdentity(of: peer, info) }
+    }
+
     /// Says that `peer` is on none of its topics any more, as far as is known.
     func left(_ peer: PeerID) {
-        for topic in (links[peer]?.shared ?? []).sorted(by: { $0.name < $1.name }) {
-            tell(.left(peer, topic: topic.name))
-        }
-        links[peer]?.shared = []
+        for topic in links[peer]?.prove([]).left ?? [] { left(peer, topic) }
+    }
+
+    private func left(_ peer: PeerID, _ topic: TopicKey) {
+        release(peer, for: .topic(topic))
+        tell(.left(peer, topic: topic.name))
     }
 
     /// On what terms the word of `teller`, which is connected, is taken.
@@ -109,9 +130,10 @@ extension NodeDriver {
 
     private func take(_ record: SignedMetadata, from teller: PeerID) {
         let said = record.metadata
+        let shared = metadata.book.topics(of: said.peer)
         let addresses = discovery.heard(
             of: said.peer, at: said.listenAddresses + said.observedAddresses + said.privateAddresses,
-            topics: metadata.book.topics(of: said.peer), from: source(teller), now: loop.now)
+            topics: shared, from: source(teller), now: loop.now)
         var fields = PeerMetadata(peer: said.peer, sequence: said.sequence, record: record.envelope.bytes)
         fields.name = said.name
         fields.version = said.version
@@ -119,6 +141,7 @@ extension NodeDriver {
         fields.nat = said.nat.text
         fields.capabilities = said.capabilities
         fields.topics = said.topicMarks
+        fields.members = topics.filter(shared.contains).compactMap { marks[$0] }
         fields.services = said.services.map {
             PeerService(name: $0.name, port: $0.port, description: $0.description)
         }
@@ -146,12 +169,13 @@ extension NodeDriver {
 
     /// A peer says where it sees this node.
     func observed(_ address: Multiaddr, by peer: PeerID) {
-        guard let seen = address.socketAddress,
-            let place = swarm.connections(to: peer).first?.remoteAddress.ipAddress
+        guard let seen = address.socketAddress, let connection = swarm.connections(to: peer).first,
+            let place = connection.remoteAddress.ipAddress
         else { return }
         let isDialable = address.transport == .quicV1 && listensByQUIC
         let counts = reach.observed(
-            seen, isDialable: isDialable, by: peer.description, at: place, now: loop.now, wall: wall)
+            seen, isDialable: isDialable, by: peer.description, at: place,
+            to: connection.localAddress.ipAddress, now: loop.now, wall: wall)
         guard counts else { return }
         note("observed-address", address.description, by: peer.description)
         tell(.observedAddress(address, by: peer.description))
@@ -174,7 +198,8 @@ extension NodeDriver {
         else { return }
         let isStranger = contacts.isStranger(place, at: loop.now)
         let counts = reach.arrived(
-            info.peer.description, from: place, isStranger: isStranger, now: loop.now, wall: wall)
+            info.peer.description, from: place, to: info.localAddress.ipAddress, isStranger: isStranger, now: loop.now,
+            wall: wall)
         guard counts else { return }
         note("inbound", info.remoteAddress.description, by: info.peer.description)
         reachChanged()

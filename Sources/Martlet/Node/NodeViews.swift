@@ -27,54 +27,84 @@ extension NodeDriver {
 
     // MARK: Peers
 
+    /// The peers that `filter` asks for: those that are connected first, out of the swarm; then the others, out of the
+    /// database, which does the choosing.
     func peers(_ filter: NodePeer.Filter) async throws(MartletError) -> [NodePeer] {
         let limit = max(0, min(10_000, filter.limit))
-        var found: [PeerID: PeerSummary] = [:]
-        if let store {
-            let query = PeerQuery(capability: filter.capability, limit: 10_000)
-            do throws(StoreError) {
-                for summary in try await store.peers(matching: query) { found[summary.id] = summary }
-            } catch {
-                throw MartletError(.storage, "the peer database does not answer: \(error)")
-            }
+        var mark: Bytes?
+        if let name = filter.topic {
+            // Nobody is known to be on a topic that this node is not on.
+            guard let topic = topics.first(where: { $0.name == name }) else { return [] }
+            mark = marks[topic]
         }
-        let connected = Set(swarm.connectedPeers)
-        var all = found.values.filter { !filter.connectedOnly || connected.contains($0.id) }.map { peer(of: $0) }
-        if filter.capability == nil {
-            // Those who came a moment ago may not be in the database yet.
-            all += connected.filter { found[$0] == nil }.map { stranger($0) }
+        let connected = swarm.connectedPeers
+        var page: [NodePeer] = []
+        if filter.after?.isConnected ?? true {
+            page = Array(try await peers(filter, among: connected).prefix(limit))
         }
-        if let topic = filter.topic { all = all.filter { $0.topics.contains(topic) } }
-        all.removeAll { $0.id == swarm.localPeer }
-        all.sort { left, right in
-            if (left.link != nil) != (right.link != nil) { return left.link != nil }
-            if left.score != right.score { return left.score > right.score }
-            return left.id < right.id
-        }
-        return Array(all.prefix(limit))
+        guard !filter.connectedOnly, page.count < limit else { return page }
+        let after = filter.after.flatMap { $0.isConnected ? nil : PeerCursor(score: $0.score, id: $0.id) }
+        let query = PeerQuery(
+            topic: mark, capability: filter.capability, excluding: connected + [swarm.localPeer], after: after,
+            limit: limit - page.count)
+        return page + (try await summaries(query)).map { peer(of: $0, isConnected: false) }
     }
 
-    private func peer(of summary: PeerSummary) -> NodePeer {
-        NodePeer(
-            id: summary.id, name: summary.name, version: summary.version,
-            type: NodeMetadata.NodeType(text: summary.type), nat: NodeMetadata.NATKind(text: summary.nat),
-            topics: topics(of: summary.id, marks: summary.topics), link: link(to: summary.id), score: summary.score,
-            lastSeen: swarm.isConnected(to: summary.id) ? wall : summary.lastSeen, addresses: summary.addresses)
+    /// Those of `connected` that `filter` asks for, from its cursor on. What they proved or said a moment ago may not be
+    /// in the database yet.
+    private func peers(_ filter: NodePeer.Filter, among connected: [PeerID]) async throws(MartletError) -> [NodePeer] {
+        var known: [PeerID: PeerSummary] = [:]
+        for summary in try await summaries(PeerQuery(among: connected, limit: connected.count)) {
+            known[summary.id] = summary
+        }
+        var all = connected.filter { swarm.isConnected(to: $0) }.map { id in
+            known[id].map { peer(of: $0, isConnected: true) } ?? stranger(id)
+        }
+        if let topic = filter.topic { all.removeAll { !$0.topics.contains(topic) } }
+        if let capability = filter.capability {
+            let query = PeerQuery(capability: capability, among: connected, limit: connected.count)
+            var able = Set(try await summaries(query).map(\.id))
+            for id in connected where metadata.book.record(of: id)?.metadata.capabilities.contains(capability) ?? false
+            {
+                able.insert(id)
+            }
+            all.removeAll { !able.contains($0.id) }
+        }
+        if let after = filter.after { all.removeAll { ($0.score, after.id) >= (after.score, $0.id) } }
+        all.sort { ($1.score, $0.id) < ($0.score, $1.id) }
+        return all
+    }
+
+    private func summaries(_ query: PeerQuery) async throws(MartletError) -> [PeerSummary] {
+        guard let store, query.limit > 0 else { return [] }
+        do throws(StoreError) {
+            return try await store.peers(matching: query)
+        } catch {
+            throw MartletError(.storage, "the peer database does not answer: \(error)")
+        }
+    }
+
+    private func peer(of summary: PeerSummary, isConnected: Bool) -> NodePeer {
+        let id = summary.id
+        var names = Set(summary.topics.compactMap { topicsByMark[$0]?.name })
+        for topic in metadata.topics(of: id) { names.insert(topic.name) }
+        // A record that names no program does not hide the one that identify told.
+        let version = summary.version.isEmpty ? swarm.info(of: id)?.agentVersion ?? "" : summary.version
+        return NodePeer(
+            id: id, name: summary.name, version: version, type: NodeMetadata.NodeType(text: summary.type),
+            nat: NodeMetadata.NATKind(text: summary.nat), topics: names.sorted(),
+            link: isConnected ? link(to: id) : nil, score: summary.score,
+            lastSeen: isConnected ? wall : summary.lastSeen, addresses: summary.addresses)
     }
 
     private func stranger(_ peer: PeerID) -> NodePeer {
         let record = metadata.book.record(of: peer)?.metadata
+        let program = record.map(\.version).flatMap { $0.isEmpty ? nil : $0 }
+        let topics = metadata.topics(of: peer).union(metadata.book.topics(of: peer))
         return NodePeer(
-            id: peer, name: record?.name ?? "", version: record?.version ?? swarm.info(of: peer)?.agentVersion ?? "",
-            type: record?.type ?? .unknown, nat: record?.nat ?? .unknown,
-            topics: topics(of: peer, marks: record?.topicMarks ?? []), link: link(to: peer), score: 50, lastSeen: wall,
-            addresses: swarm.addresses(of: peer).count)
-    }
-
-    /// Which of this node's topics `peer` is on, by what it proved and by what it wrote into its record.
-    private func topics(of peer: PeerID, marks: [Bytes]) -> [String] {
-        let proven = metadata.topics(of: peer)
-        return topics.filter { proven.contains($0) || marks.contains($0.mark(of: peer)) }.map(\.name).sorted()
+            id: peer, name: record?.name ?? "", version: program ?? swarm.info(of: peer)?.agentVersion ?? "",
+            type: record?.type ?? .unknown, nat: record?.nat ?? .unknown, topics: topics.map(\.name).sorted(),
+            link: link(to: peer), score: 50, lastSeen: wall, addresses: swarm.addresses(of: peer).count)
     }
 
     func peer(_ id: PeerID) async throws(MartletError) -> NodePeerDetails? {
@@ -93,10 +123,9 @@ extension NodeDriver {
                 quality: [], reasons: [])
         }
         let stored = details.metadata.first.flatMap { try? SignedMetadata(opening: $0.record) }
-        var summary = details.summary
-        summary.topics = details.metadata.first?.topics ?? []
         return NodePeerDetails(
-            peer: peer(of: summary), metadata: stored?.metadata ?? metadata.book.record(of: id)?.metadata,
+            peer: peer(of: details.summary, isConnected: swarm.isConnected(to: id)),
+            metadata: stored?.metadata ?? metadata.book.record(of: id)?.metadata,
             addresses: details.addresses, evidence: details.evidence, quality: details.quality,
             reasons: details.reasons)
     }
@@ -182,7 +211,7 @@ extension NodeDriver {
         let held = discovery.held
         return [
             "candidates": held.candidates, "owners": held.owners, "useless": held.useless, "evidence": reach.held,
-            "contacts": contacts.count, "links": links.count, "kept": kept.count, "book": metadata.book.count,
+            "contacts": contacts.count, "links": links.count, "leases": leases.held.leases, "book": metadata.book.count,
             "connections": swarm.connectionCount, "memory": swarm.memory.used,
             "waiting": store?.statistics.waiting ?? 0, "warnings": warnings.count,
             "dht": (dht?.status ?? []).reduce(0) { $0 + $1.nodes.count },

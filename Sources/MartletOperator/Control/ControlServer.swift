@@ -131,6 +131,12 @@ public final class ControlServer {
             }
             filter.connectedOnly = isConnected
         }
+        if let word = request["after"] {
+            guard let cursor = NodePeer.Cursor(word) else {
+                throw .content("after is the 'next' of the answer before, and not '\(word)'")
+            }
+            filter.after = cursor
+        }
         filter.limit = Self.peerLimit.usual
         if let word = request["limit"] {
             guard let limit = Int(word), (1...Self.peerLimit.most).contains(limit) else {
@@ -140,9 +146,10 @@ public final class ControlServer {
         }
         do throws(MartletError) {
             let peers = try await node.peers(filter)
+            let next = peers.count == filter.limit ? peers.last?.cursor.description : nil
             // A thousand peers take some milliseconds to be written down, which the loop has better uses for.
             let bytes = try? await environment.background {
-                jsonLine(ControlPeers(peers: peers.map { ControlPeer($0) }))
+                jsonLine(ControlPeers(peers: peers.map { ControlPeer($0) }, next: next))
             }
             guard let bytes else { return .failure(503, "system", "too much waits to be done; try again") }
             return HTTPAnswer(type: "application/json", content: .whole(bytes))

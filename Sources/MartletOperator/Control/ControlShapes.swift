@@ -127,6 +127,8 @@ public struct ControlPeers: Codable, Hashable, Sendable {
     public var schemaVersion = 1
     /// The peers, those that are connected first.
     public var peers: [ControlPeer]
+    /// What to ask for as `after` to get the next page; missing on the last one.
+    public var next: String?
 }
 
 /// A peer of a list.

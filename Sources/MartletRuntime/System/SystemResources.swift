@@ -43,6 +43,9 @@ extension SystemEnvironment: Environment {
         try SystemInterfaceWatch(poller: poller, on: loop, change: change)
     }
 
+    /// How busy this machine is; `nil` if its system does not say.
+    public var machineUse: MachineUse? { MachineUse.now() }
+
     /// How many threads there are now for background work and files; none after `shutdown`.
     public var backgroundThreads: Int { resources.threads }
 

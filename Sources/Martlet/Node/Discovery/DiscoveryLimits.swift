@@ -50,8 +50,14 @@ public struct DiscoveryLimits: Hashable, Sendable {
     public var tellerFailures = Rate(burst: 16, perSecond: 0.05)
     /// Of how many addresses, networks and tellers this is remembered, each.
     public var hearsay = 4096
-    /// How often one of the connections beyond the high mark is closed.
-    public var closing = Duration.seconds(2)
+    /// How many peers of the database a node that starts takes for candidates…
+    public var remembered = 256
+    /// …at most this many of them from one IPv4 /24 or IPv6 /48, unless an operator named them…
+    public var rememberedOfNetwork = 16
+    /// …and at most this many that never proved to be on a topic…
+    public var rememberedStrangers = 32
+    /// …at most this many of those from one network.
+    public var rememberedStrangersOfNetwork = 2
 
     /// The defaults.
     public init() {}

@@ -3,14 +3,14 @@ internal import MartletMetadata
 internal import MartletRuntime
 internal import MartletWire
 
-/// Whom to dial of all those who may be on this node's topics, whom to let go, and when to search: a machine.
+/// Whom to dial of all those who may be on this node's topics, and when to search: a machine.
 ///
-/// Tell it what is found and what became of it; after each change, take `nextDial` until there is none, `nextSurplus`,
+/// Tell it what is found and what became of it; after each change, take `nextDial` until there is none,
 /// and the `searches` that are due, and come again at `deadline`.
 ///
 /// A node keeps a target number of neighbours, drawn at random from all candidates, so that each of many nodes has about
 /// as many and the whole hangs together. Who is above the target dials nobody; who is far above it, since others dial as
-/// well, closes some again.
+/// well, lets some go again, which is for the leases to decide.
 struct TopicDiscovery {
     /// Somebody who may be on a topic: known by its id, or only by an address that somebody named.
     enum Candidate: Hashable, Sendable {
@@ -46,7 +46,6 @@ struct TopicDiscovery {
     private struct Neighbour {
         var topics: Set<TopicKey>
         var since: Instant
-        var isKept: Bool
     }
 
     private struct SearchPlan {
@@ -76,8 +75,6 @@ struct TopicDiscovery {
     private var own: Set<SocketAddress> = []
     private var dialling = 0
     private var addressTurn = false
-    private var isClosing = false
-    private var nextClosing = Instant.start
     /// Until then there is nobody to dial, unless something changes.
     private var idleUntil = Instant.start
     private var plans: [TopicKey: SearchPlan] = [:]
@@ -253,10 +250,10 @@ struct TopicDiscovery {
         idleUntil = .start
     }
 
-    /// `peer`, which is connected, has proven to be on `topics`. One that is `isKept` is never let go.
-    mutating func proved(_ peer: PeerID, topics: Set<TopicKey>, isKept: Bool, at now: Instant) {
+    /// `peer`, which is connected, has proven to be on `topics`.
+    mutating func proved(_ peer: PeerID, topics: Set<TopicKey>, at now: Instant) {
         lost(peer)
-        neighbours[peer] = Neighbour(topics: topics, since: now, isKept: isKept)
+        neighbours[peer] = Neighbour(topics: topics, since: now)
         for topic in topics { counts[topic, default: 0] += 1 }
         useless[.peer(peer)] = nil
         note(.peer(peer), topics, at: now)
@@ -406,19 +403,6 @@ struct TopicDiscovery {
         return entry.topics.isEmpty || entry.topics.contains(where: isShort)
     }
 
-    /// A neighbour to be disconnected now since there are too many, if any.
-    mutating func nextSurplus(at now: Instant) -> PeerID? {
-        if neighbours.count > limits.highMark { isClosing = true }
-        if neighbours.count <= limits.lowMark { isClosing = false }
-        guard isClosing, now >= nextClosing else { return nil }
-        nextClosing = now + jittered(limits.closing)
-        let spare = neighbours.keys.sorted().filter { peer in
-            guard let neighbour = neighbours[peer], !neighbour.isKept else { return false }
-            return neighbour.topics.allSatisfy { count(on: $0) > share }
-        }
-        return spare.randomElement(using: &random)
-    }
-
     // MARK: Searching
 
     /// Searches begin now, as the DHT can be asked from now on.
@@ -449,7 +433,6 @@ struct TopicDiscovery {
     /// When there is something to do again.
     var deadline: Instant {
         var next = plans.values.map(\.next).min() ?? .never
-        if isClosing { next = min(next, nextClosing) }
         if mayDial { next = min(next, idleUntil) }
         return next
     }

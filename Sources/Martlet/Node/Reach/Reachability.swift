@@ -28,6 +28,8 @@ struct Reachability {
     private struct Word {
         var witness: String
         var network: IPBlock
+        /// Which of this host's addresses it came to, where that is known.
+        var local: IPAddress?
         var at: Instant
         var wall: WallTime
     }
@@ -53,19 +55,43 @@ struct Reachability {
 
     // MARK: What is said
 
-    /// This host has these addresses.
-    mutating func has(_ addresses: [IPAddress], at now: Instant) {
+    /// This host has these addresses. What came to one that it no longer has was of another network and is forgotten.
+    /// Returns whether none of those that can be routed is left: then this host is in another network altogether.
+    @discardableResult
+    mutating func has(_ addresses: [IPAddress], at now: Instant) -> Bool {
+        let before = Set(interfaces.filter(Self.isRouted))
+        let left = before.intersection(addresses)
         interfaces = addresses
+        let hasMoved = !before.isEmpty && left.isEmpty
+        // What came to no address that is known, as what the DHT agrees on, goes with the last one of its family.
+        let families = [IPAddress.Family.v4, .v6].filter { family in
+            before.contains { $0.family == family } && !left.contains { $0.family == family }
+        }
+        let isGone = { (word: Word) in
+            word.local.map { !addresses.contains($0) } ?? families.contains(word.network.network.family)
+        }
+        arrivals.removeAll(where: isGone)
+        for index in named.indices { named[index].words.removeAll(where: isGone) }
+        named.removeAll { $0.words.isEmpty }
         conclude(at: now)
+        return hasMoved
     }
 
-    /// `witness`, who is at `place`, sees this node at `address`. Whether that counts.
+    /// Whether `address` says something of the network that a host is in. One that is local to a link stays when the link
+    /// leads elsewhere.
+    private static func isRouted(_ address: IPAddress) -> Bool {
+        !address.isLoopback && !address.isLinkLocal
+    }
+
+    /// `witness`, who is at `place`, sees this node at `address`, over a connection to this host's address `local`.
+    /// Whether that counts.
     mutating func observed(
-        _ address: SocketAddress, isDialable: Bool, by witness: String, at place: IPAddress, now: Instant,
-        wall: WallTime
+        _ address: SocketAddress, isDialable: Bool, by witness: String, at place: IPAddress,
+        to local: IPAddress? = nil, now: Instant, wall: WallTime
     ) -> Bool {
         guard address.ip.isGlobal, place.isGlobal, address.port != 0 else { return false }
-        let word = Word(witness: witness, network: .neighbourhood(of: place), at: now, wall: wall)
+        let word = Word(
+            witness: witness, network: .neighbourhood(of: place), local: Self.known(local), at: now, wall: wall)
         if let index = named.firstIndex(where: { $0.address == address }) {
             named[index].isDialable = named[index].isDialable || isDialable
             named[index].words.removeAll { $0.network == word.network }
@@ -89,12 +115,20 @@ struct Reachability {
         return true
     }
 
-    /// `peer` came in from `place`. `isStranger` says that this node had sent nothing there before. Whether that counts.
+    /// `local`, unless it stands for all of this host's addresses.
+    private static func known(_ local: IPAddress?) -> IPAddress? {
+        local.flatMap { $0.isUnspecified ? nil : $0.unmapped }
+    }
+
+    /// `peer` came in from `place` to this host's address `local`. `isStranger` says that this node had sent nothing
+    /// there before. Whether that counts.
     mutating func arrived(
-        _ peer: String, from place: IPAddress, isStranger: Bool, now: Instant, wall: WallTime
+        _ peer: String, from place: IPAddress, to local: IPAddress? = nil, isStranger: Bool, now: Instant,
+        wall: WallTime
     ) -> Bool {
         guard isStranger, place.isGlobal else { return false }
-        let word = Word(witness: peer, network: .neighbourhood(of: place), at: now, wall: wall)
+        let word = Word(
+            witness: peer, network: .neighbourhood(of: place), local: Self.known(local), at: now, wall: wall)
         arrivals.removeAll { $0.network == word.network }
         arrivals.append(word)
         if arrivals.count > limits.arrivals { arrivals.removeFirst() }
