@@ -224,7 +224,8 @@ public final class MetadataService {
 
     private func begin(_ stream: MartletTransport.Stream, isOpener: Bool) -> MetadataSession {
         let session = MetadataSession(
-            stream, isOpener: isOpener, limits: configuration, memory: swarm.memory, on: loop)
+            stream, isOpener: isOpener, limits: configuration, memory: swarm.memory(of: stream.remotePeer),
+            on: loop)
         sessions[ObjectIdentifier(session)] = session
         loop.spawn { [weak self] in
             await session.run()

@@ -20,7 +20,7 @@ public enum MetadataSessionError: Error, Hashable, Sendable {
 ///
 /// It lives on the loop. What the other side asks is answered by `onRequest`, one request after the other: the next is
 /// read when the answer before it has been handed to the stream. So a peer that asks and does not read holds what its
-/// stream holds and one answer. What waits is drawn from the node's memory.
+/// stream holds and one answer. What waits is drawn from the peer's memory.
 final class MetadataSession {
     let stream: MartletTransport.Stream
     let loop: EventLoop
@@ -46,7 +46,7 @@ final class MetadataSession {
     private var isAnswering = false
     private let hasAnswered: Signal
     private var writeTimer: LoopTimer!
-    private let memory: MemoryBudget
+    private let memory: ResourceScope
     private var requests = RateMeter()
     private(set) var isOver = false
     /// Whether the other side has said hello, with whatever outcome.
@@ -62,7 +62,7 @@ final class MetadataSession {
     }
 
     init(
-        _ stream: MartletTransport.Stream, isOpener: Bool, limits: MetadataConfiguration, memory: MemoryBudget,
+        _ stream: MartletTransport.Stream, isOpener: Bool, limits: MetadataConfiguration, memory: ResourceScope,
         on loop: EventLoop
     ) {
         self.stream = stream
@@ -126,7 +126,7 @@ final class MetadataSession {
             return true
         }
         let answer: MetadataMessage.Body?
-        if !requests.take(limits.requests, at: loop.now) || memory.isExhausted {
+        if !requests.take(limits.requests, at: loop.now) || memory.isTight {
             answer = .refused(.tooMuch)
         } else {
             answer = onRequest?(message.body)
@@ -140,7 +140,7 @@ final class MetadataSession {
     /// Queues a request of this side, if there is room.
     private func send(_ message: MetadataMessage) -> Bool {
         let bytes = message.encoded
-        guard !isOver, waitingBytes + bytes.count <= limits.outbox, !memory.isExhausted else { return false }
+        guard !isOver, waitingBytes + bytes.count <= limits.outbox, !memory.isTight else { return false }
         enqueue(bytes, isAnswer: false)
         return true
     }

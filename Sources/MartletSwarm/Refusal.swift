@@ -30,8 +30,10 @@ public enum Refusal: String, MetricLabels, Error {
     case addressRate = "address_rate"
     /// The network connects too often.
     case networkRate = "network_rate"
-    /// The buffers hold as much as they may.
+    /// The buffers hold as much as they may: in all, or those of this peer.
     case memory
+    /// There are as many streams as there may be, in all or of this peer.
+    case streams
     /// The peer has as many streams open on the connection as it may.
     case streamsPerConnection = "streams_per_connection"
     /// The peer has as many streams of the protocol open as it may.

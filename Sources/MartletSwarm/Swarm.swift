@@ -34,8 +34,10 @@ public final class Swarm {
     public let localPeer: PeerID
     /// What it says of itself and does by itself.
     public let configuration: SwarmConfiguration
+    /// What its peers hold, and who pays when that is too much.
+    let resources: ResourceTree
     /// What the buffers of all its connections draw from.
-    public let memory: MemoryBudget
+    public var memory: ResourceScope { resources.node }
     /// Who may be connected. A change closes the connections of those who no longer may.
     public var access = AccessLists() {
         didSet { if access != oldValue { enforceAccess() } }
@@ -89,13 +91,14 @@ public final class Swarm {
         log = environment.log.subsystem("swarm")
         self.metrics = SwarmMetrics(metrics)
         let limits = configuration.limits
-        memory = MemoryBudget(limit: limits.memory)
+        resources = ResourceTree(limits.resources)
         gate = ConnectionGate(limits)
         addressBook = AddressBook(remembering: limits.rememberedPeers)
         backoff = DialBackoff(remembering: limits.rememberedFailures)
         duplicates = DuplicateRule(local: localPeer)
         negotiations = NegotiationQueue(on: environment.loop, timeout: limits.negotiationTimeout)
         negotiations.onLate = { [weak self] peer in self?.count(.negotiationTimeout, peer) }
+        resources.onRelief = { [weak self] peer, streams in self?.count(.memory, peer, times: UInt64(streams)) }
         for transport in transports { transport.memory = memory }
         serveOwnProtocols()
     }
@@ -184,6 +187,12 @@ public final class Swarm {
         peers[peer]?.info
     }
 
+    /// What the connections of `peer` draw from, and whatever else is kept for it: its part of `memory`, or all of that as
+    /// long as it is not connected.
+    public func memory(of peer: PeerID) -> ResourceScope {
+        resources.scope(of: peer) ?? memory
+    }
+
     // MARK: Books
 
     /// The entry of `peer`, made where there is none.
@@ -213,7 +222,7 @@ public final class Swarm {
         let entry = entry(of: peer)
         let isFirst = entry.connections.isEmpty
         entry.connections.append(member)
-        connection.memory = memory
+        resources.add(connection)
         connection.onStream = { [weak self, weak entry, weak member] stream in
             guard let self, let entry, let member else { return stream.reset() }
             self.accept(stream, on: member, of: entry)
@@ -256,6 +265,7 @@ public final class Swarm {
     private func closed(_ member: SwarmConnection, of entry: PeerEntry, _ error: ConnectionError) {
         guard let index = entry.connections.firstIndex(where: { $0 === member }) else { return }
         entry.connections.remove(at: index)
+        resources.remove(member.connection)
         gate.close(entry.peer, by: member.entrance)
         if member.closing != nil { closingCount -= 1 }
         let reason = member.closing ?? .ended(error)

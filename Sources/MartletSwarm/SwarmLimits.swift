@@ -1,3 +1,5 @@
+internal import MartletTransport
+
 /// How often something may happen: `burst` times at once, and `perSecond` times in the long run.
 public struct Rate: Hashable, Sendable {
     /// How often at once, after a rest.
@@ -97,7 +99,31 @@ public struct SwarmLimits: Hashable, Sendable {
     public var rememberedFailures = 8192
 
     /// Bytes in all that the buffers of connections and streams may hold.
+    ///
+    /// When nearly all is used, the peers that hold most lose their largest streams, until they hold no more than others
+    /// or than an even part of the whole. No window grows meanwhile.
     public var memory = 256 << 20
+    /// Streams in all that peers have opened.
+    public var inboundStreams = 65_536
+    /// Streams in all that this node has opened.
+    public var outboundStreams = 65_536
+    /// The part of the memory and of the streams that one peer may hold, whatever its connections.
+    public var shareOfPeer = 0.25
+    /// The part of the memory that streams may hold which peers have opened, and the same for those of this node.
+    public var shareOfDirection = 0.75
+    /// Bytes that every peer may hold whatever the others hold, even if an even part of the whole is less.
+    public var leastFairShare = 64 << 10
+
+    /// The bounds of memory and streams as its connections draw from them.
+    var resources: ResourceLimits {
+        var resources = ResourceLimits(memory: memory)
+        resources.inboundStreams = inboundStreams
+        resources.outboundStreams = outboundStreams
+        resources.peerShare = shareOfPeer
+        resources.sideShare = shareOfDirection
+        resources.leastFairShare = leastFairShare
+        return resources
+    }
 
     /// The defaults.
     public init() {}

@@ -72,7 +72,7 @@ extension Swarm {
 
     private func admit(from address: Multiaddr, isProven: Bool) -> Inbound.Answer {
         let ip = address.ipAddress
-        var refusal = ip.flatMap { access.refusal(of: $0) } ?? (memory.isExhausted ? .memory : nil)
+        var refusal = ip.flatMap { access.refusal(of: $0) } ?? (resources.makeRoom() ? nil : .memory)
         if refusal == nil {
             switch gate.admit(from: ip, isProven: isProven, at: loop.now) {
             case .admitted: break

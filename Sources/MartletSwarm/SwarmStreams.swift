@@ -49,7 +49,7 @@ extension Swarm {
     public var protocolNames: [String] { protocols.names }
 
     func accept(_ stream: Stream, on member: SwarmConnection, of entry: PeerEntry) {
-        if let refusal = refusal(ofStreamOn: member, of: entry) {
+        if let refusal = refusal(of: stream, on: member, of: entry) {
             stream.reset()
             return count(refusal, entry.peer)
         }
@@ -65,10 +65,11 @@ extension Swarm {
         }
     }
 
-    private func refusal(ofStreamOn member: SwarmConnection, of entry: PeerEntry) -> Refusal? {
+    private func refusal(of stream: Stream, on member: SwarmConnection, of entry: PeerEntry) -> Refusal? {
         guard member.inboundStreams < limits.streamsPerConnection else { return .streamsPerConnection }
         guard entry.streamMeter.take(limits.streamRate, at: loop.now) else { return .streamRate }
-        return memory.isExhausted ? .memory : nil
+        if stream.isBeyondShare { return .streams }
+        return memory(of: entry.peer).isTight ? .memory : nil
     }
 
     /// Counts `stream` until it has ended.
@@ -224,6 +225,7 @@ extension Swarm {
     nonisolated(nonsending) func openRawStream(
         on member: SwarmConnection, of entry: PeerEntry, by deadline: Instant
     ) async throws(SwarmError) -> Stream {
+        guard memory(of: entry.peer).admitsStream(.outbound) else { throw .connection(.tooManyStreams) }
         let stream: Stream
         let start = loop.now
         do throws(ConnectionError) {

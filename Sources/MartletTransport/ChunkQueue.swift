@@ -25,7 +25,7 @@ struct ChunkQueue {
     /// How much memory is kept with them: the slabs in which they stand.
     private(set) var pinned = 0
     /// What the bytes in it are drawn from. To be set while it is empty, and emptied before it goes.
-    var memory: MemoryBudget?
+    var memory: ResourceAccount?
     /// Where small pieces go; the last chunk ends where it is filled to.
     private var tail: Slab?
     private var tailUsed = 0

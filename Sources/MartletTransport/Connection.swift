@@ -24,8 +24,18 @@ open class Connection {
     /// What the two ends know of this one connection and nobody can make equal in another, 32 bytes from its handshake:
     /// a proof that covers it is of no use elsewhere. Empty where a transport has none to give.
     public var binding = Bytes()
-    /// What the buffers of its streams draw from, from the next stream on.
-    public var memory: MemoryBudget?
+    /// What the buffers of its streams draw from, from the next stream on: the scope of its peer, or of the node while
+    /// that is not known.
+    public var memory: ResourceScope? {
+        didSet {
+            inboundAccount = memory.map { ResourceAccount(of: $0, .inbound) }
+            outboundAccount = memory.map { ResourceAccount(of: $0, .outbound) }
+        }
+    }
+    private var inboundAccount: ResourceAccount?
+    private var outboundAccount: ResourceAccount?
+    /// Called when one of its streams has found that the node or the peer is short of memory, to see who pays.
+    var onShortage: (() -> Void)?
     /// Takes streams that the other side opens. Without a taker they are reset.
     public var onStream: ((Stream) -> Void)?
     /// Called when the muxer has refused so many streams of the other side, since as many were open as may be.
@@ -119,6 +129,15 @@ open class Connection {
     open var statistics: ConnectionStatistics {
         preconditionFailure("abstract")
     }
+
+    /// Calls `body` for each stream that concerns the muxer, in the order of their numbers.
+    func forEachStream(_ body: (StreamLink) -> Void) {}
+
+    /// What streams of `side` draw from.
+    func account(_ side: ResourceSide) -> ResourceAccount? { side == .inbound ? inboundAccount : outboundAccount }
+
+    /// What it draws from itself.
+    var ownAccount: ResourceAccount? { account(nature.direction == .inbound ? .inbound : .outbound) }
 
     // MARK: What its streams ask of it
 

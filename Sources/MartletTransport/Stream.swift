@@ -39,6 +39,9 @@ public final class Stream: Sendable {
     /// Whether this side opened it.
     public var isOutbound: Bool { link.isOutbound }
 
+    /// Whether there were as many streams as may be when it began: of its peer, or in all. Then it should be reset.
+    public var isBeyondShare: Bool { link.isBeyondShare }
+
     // MARK: Reading
 
     /// The next bytes, as they come, at most `maximum`; `nil` at the end.

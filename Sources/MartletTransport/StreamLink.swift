@@ -27,6 +27,10 @@ public final class StreamLink: @unchecked Sendable {
     /// What the muxer keeps with it.
     public var attachment: AnyObject?
     let state: Lock<StreamState>
+    /// Whether there were as many streams as may be already, of its peer or in all.
+    let isBeyondShare: Bool
+    /// What its queues draw from.
+    let account: ResourceAccount?
     private var readTimer: LoopTimer?
     private var writeTimer: LoopTimer?
     private var detached: (() -> Void)?
@@ -37,7 +41,7 @@ public final class StreamLink: @unchecked Sendable {
     static let highWaterMark = 256 << 10
     /// How far that grows where the muxer has taken all before the writer came back.
     static let largestHighWaterMark = 1 << 20
-    /// How much may be unread, and how much queued for the muxer, where the node's memory is used up.
+    /// How much may be queued for the muxer if the peer should hold no more.
     static let unreadWhenExhausted = 4 << 10
 
     /// A new stream of `connection`. The reader's credit is reported when there are `creditStep` bytes of it.
@@ -48,12 +52,16 @@ public final class StreamLink: @unchecked Sendable {
         loop = connection.loop
         var state = StreamState()
         state.creditStep = creditStep
-        state.incoming.memory = connection.memory
-        state.outgoing.memory = connection.memory
+        account = connection.account(isOutbound ? .outbound : .inbound)
+        isBeyondShare = account.map { !$0.scope.admitsStream(isOutbound ? .outbound : .inbound) } ?? false
+        account?.begin()
+        state.incoming.memory = account
+        state.outgoing.memory = account
         self.state = Lock(state)
     }
 
     deinit {
+        if connection != nil { account?.end() }
         state.withLock { state in
             state.incoming.removeAll()
             state.outgoing.removeAll()
@@ -63,7 +71,8 @@ public final class StreamLink: @unchecked Sendable {
     // MARK: From the other side
 
     /// Hands `bytes` to the reader. They may be a slice of the muxer's receive slab: what is kept is copied unless it
-    /// is large and the reader keeps up. Where the node's memory is used up, a stream whose reader is behind is reset.
+    /// is large and the reader keeps up. If the node or the peer is short of memory, the connection's owner is told, who
+    /// sees which stream pays; if there is no owner, it is this one, once nothing is left and its reader is behind.
     public func deliver(_ bytes: Bytes) {
         deliver { $0.append(bytes, mayPin: $0.mayPin(bytes)) }
     }
@@ -77,19 +86,17 @@ public final class StreamLink: @unchecked Sendable {
     }
 
     private func deliver(_ append: (inout ChunkQueue) -> Void) {
-        var isTooMuch = false
         let (hasEnough, wakes) = state.withLock { state -> (Bool, Bool) in
             guard case .open = state.input else { return (false, false) }
             append(&state.incoming)
-            isTooMuch = state.incoming.count > Self.unreadWhenExhausted && state.isShortOfMemory
-            let wakes = state.takeConsent()
+            var wakes = state.wakeIfShort()
+            wakes = state.takeConsent() || wakes
             guard state.reader != nil else { return (false, wakes) }
             guard state.incoming.count >= state.needed else { return (false, state.prepay() || wakes) }
             return (true, wakes)
         }
         if wakes { wake() }
         if hasEnough { callReaderLater() }
-        if isTooMuch { reset(code: 0, as: .outOfMemory) }
         onReadable?()
     }
 
@@ -120,9 +127,10 @@ public final class StreamLink: @unchecked Sendable {
         endOutput(.stopped(code: code))
     }
 
-    /// The connection is over: writing fails at once, reading when what was delivered has been read.
+    /// The connection is over: writing fails at once, reading when what was delivered has been read; at once as well if the
+    /// peer holds more than it should, since nobody else can be made to pay for it afterwards.
     public func fail(_ error: ConnectionError) {
-        endInput(.failed(.connection(error)), drops: false)
+        endInput(.failed(.connection(error)), drops: account?.scope.isTight ?? false)
         endOutput(.connection(error))
     }
 
@@ -199,6 +207,15 @@ public final class StreamLink: @unchecked Sendable {
 
     // MARK: Bookkeeping
 
+    /// Which share it belongs to.
+    var side: ResourceSide { isOutbound ? .outbound : .inbound }
+
+    /// How many bytes its queues hold.
+    var held: Int { state.withLock { $0.incoming.count + $0.outgoing.count } }
+
+    /// Whether there is memory for more than has to be, such as a larger window.
+    var hasMemoryToGrow: Bool { account.map { !$0.scope.isShort } ?? true }
+
     /// Reports credit from now on when there are `step` bytes of it, and what there is already where that is as much.
     public func setCreditStep(_ step: Int) {
         let wakes = state.withLock { state in
@@ -211,6 +228,7 @@ public final class StreamLink: @unchecked Sendable {
     /// The muxer has nothing more to do with the stream. It hears nothing from it any more; what was delivered can
     /// still be read. Users hear of it when the muxer is in order again.
     public func detach() {
+        if connection != nil { account?.end() }
         if let detached = detached.take() { connection?.tellLater(detached) }
         connection = nil
         attachment = nil
@@ -247,6 +265,7 @@ public final class StreamLink: @unchecked Sendable {
             codes = (state.resetCode, state.stopCode)
             return (read: state.readDeadline, write: state.writeDeadline)
         }
+        if wishes.contains(.shortage) { payOrTell() }
         guard let connection else { return }
         if wishes.contains(.reset) { return connection.streamReset(self, code: codes.reset) }
         if wishes.contains(.readDeadline) {
@@ -262,6 +281,17 @@ public final class StreamLink: @unchecked Sendable {
         if credit > 0 { connection.streamFreed(self, credit: credit) }
         if wishes.contains(.output) { connection.streamHasOutput(self) }
         if wishes.contains(.stop) { connection.streamStopped(self, code: codes.stop) }
+    }
+
+    /// The node or the peer is short of memory: the connection's owner sees who pays.
+    private func payOrTell() {
+        if let onShortage = connection?.onShortage { return onShortage() }
+        account?.scope.reliefIsOver()
+        let pays = state.withLock { state in
+            guard state.incoming.memory?.scope.isExhausted == true else { return false }
+            return state.incoming.count > Self.unreadWhenExhausted
+        }
+        if pays { reset(code: 0, as: .outOfMemory) }
     }
 
     private func timer(

@@ -19,6 +19,7 @@ struct StreamState: ~Copyable {
         static let stop = Wishes(rawValue: 4)
         static let readDeadline = Wishes(rawValue: 8)
         static let writeDeadline = Wishes(rawValue: 16)
+        static let shortage = Wishes(rawValue: 32)
     }
 
     /// Until when a direction waits.
@@ -96,8 +97,15 @@ struct StreamState: ~Copyable {
     var stopCode: UInt64 = 0
     var isWakePlanned = false
 
-    /// Whether the node's memory is used up.
-    var isShortOfMemory: Bool { incoming.memory?.isExhausted ?? false }
+    /// Whether nothing more than has to be should be kept: the stream's peer holds as much as it may, or the node is short
+    /// and the peer holds more than its fair share.
+    var isShortOfMemory: Bool { incoming.memory?.scope.isTight ?? false }
+
+    /// Whether the loop has to be woken to see who pays, since the node or the peer is short of memory.
+    mutating func wakeIfShort() -> Bool {
+        guard let scope = incoming.memory?.scope, scope.isShort, scope.planRelief() else { return false }
+        return wake(for: .shortage)
+    }
 
     /// How far the queue must fall for a writer that waits: so far that it is worth waking him.
     var lowWaterMark: Int { highWaterMark / 4 }

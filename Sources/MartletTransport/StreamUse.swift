@@ -100,9 +100,10 @@ extension StreamLink {
             let mark = state.isShortOfMemory ? Self.unreadWhenExhausted : state.highWaterMark
             let hasRoom = state.outgoing.count < mark
             if !hasRoom { state.writerIsHeldUp = true }
-            guard !state.outgoing.isEmpty, !state.isAnnounced else { return (hasRoom, false) }
+            let wakes = state.wakeIfShort()
+            guard !state.outgoing.isEmpty, !state.isAnnounced else { return (hasRoom, wakes) }
             state.isAnnounced = true
-            return (hasRoom, state.wake(for: .output))
+            return (hasRoom, state.wake(for: .output) || wakes)
         }
     }
 

@@ -10,7 +10,7 @@ public protocol Transport: AnyObject {
 
     /// What its connections draw from, from the next one on, before anyone else sets `Connection.memory`. A transport
     /// that holds nothing of a stranger's without bounds can do without.
-    var memory: MemoryBudget? { get set }
+    var memory: ResourceScope? { get set }
 
     /// Whether `dial` can do anything with `address`.
     func canDial(_ address: Multiaddr) -> Bool
@@ -32,7 +32,7 @@ public protocol Transport: AnyObject {
 
 extension Transport {
     /// None.
-    public var memory: MemoryBudget? {
+    public var memory: ResourceScope? {
         get { nil }
         set {}
     }

@@ -190,10 +190,139 @@ struct HostileTests {
                 }
                 try await environment.loop.sleep(until: .never)
             })
-        #expect(server.swarm.memory.peak > budget / 2, "the attack reached nothing")
-        #expect(kept.count > 20)
+        // The half of what one peer may hold at most: the attack has reached something.
+        #expect(server.swarm.memory.peak > budget / 8)
+        // And no more than what comes in one turn beyond what it may.
+        #expect(server.swarm.memory.peak < budget / 4 + 3 << 19)
+        #expect(server.refused(.memory) > 0)
+        #expect(kept.count > 5)
         kept = []
-        #expect(server.swarm.memory.used < budget)
+        #expect(server.swarm.memory.used < budget / 8)
+    }
+
+    /// What became of those who did no harm.
+    private struct Siege {
+        let server: Member
+        /// How many of ten connections that were made meanwhile got an answer.
+        var answered = 0
+        /// Whether a stream whose reader was slow has lost nothing.
+        var isWhole = false
+    }
+
+    /// Lets `connections` dial the server, each as the peer of its number, and fill what they can on as many `streams`, whose
+    /// readers do not read.
+    private func besiege(
+        _ budget: Int, connections: [UInt8], streams: Int, slack: Int = 1 << 20
+    ) throws -> Siege {
+        let sent = Bytes((0..<200 << 10).map { UInt8(truncatingIfNeeded: $0 &* 31) })
+        var kept: [MartletTransport.Stream] = []
+        var answered = 0
+        var isWhole = false
+        let server = try attacked(
+            for: .seconds(40), slack: slack,
+            { $0.limits.memory = budget },
+            serve: { swarm in
+                swarm.handle("/sink") { stream, _ in kept.append(stream) }
+                swarm.handle("/slow") { stream, _ in
+                    swarm.loop.spawn {
+                        try? await swarm.loop.sleep(for: .seconds(30))
+                        isWhole = (try? await stream.read(exactly: sent.count)) == sent
+                    }
+                }
+                swarm.serveEcho()
+            },
+            by: { environment in
+                let loop = environment.loop
+                let slow = try await RudePeer(environment, 4).dial().openStream()
+                try slow.propose("/slow")
+                try await slow.write(sent)
+                try await loop.sleep(for: .seconds(1))
+                for number in connections {
+                    let connection = try await RudePeer(environment, number).dial()
+                    for _ in 0..<streams {
+                        let stream = try connection.openStream()
+                        try stream.propose("/sink")
+                        loop.spawn {
+                            while (try? await stream.write(Bytes([UInt8](repeating: 1, count: 65_536)))) != nil {}
+                        }
+                    }
+                }
+                for number: UInt8 in 10..<20 {
+                    try await loop.sleep(for: .seconds(2))
+                    let stream = try await RudePeer(environment, number).dial().openStream()
+                    try stream.propose("/echo")
+                    try await stream.write(Bytes([number]))
+                    if try await stream.read(exactly: 1) == Bytes([number]) { answered += 1 }
+                }
+                try await loop.sleep(until: .never)
+                _ = slow
+            })
+        return Siege(server: server, answered: answered, isWhole: isWhole)
+    }
+
+    @Test("one identity that fills all it can on four connections costs no honest stream and no new connection")
+    func oneIdentity() throws {
+        let budget = 8 << 20
+        let siege = try besiege(budget, connections: [2, 2, 2, 2], streams: 200)
+        #expect(siege.answered == 10)
+        #expect(siege.isWhole)
+        #expect(siege.server.swarm.memory.peak > budget / 8)
+        #expect(siege.server.swarm.memory.peak < budget / 2)
+        #expect(siege.server.refused(.memory) > 0)
+    }
+
+    @Test("when many identities fill the node together, those that hold most pay, and nobody within a fair share")
+    func manyIdentities() throws {
+        let budget = 8 << 20
+        let siege = try besiege(budget, connections: Array(30..<42), streams: 50, slack: 2 << 20)
+        #expect(siege.answered == 10)
+        #expect(siege.isWhole)
+        #expect(siege.server.swarm.memory.peak > budget * 3 / 4)
+        #expect(siege.server.refused(.memory) > 0)
+    }
+
+    @Test("a peer has at most its share of all streams, those that it opens and those that are opened to it")
+    func shareOfStreams() throws {
+        var opened: [MartletTransport.Stream] = []
+        var refusal: SwarmError?
+        let server = try attacked(
+            for: .seconds(20),
+            {
+                $0.limits.inboundStreams = 16
+                $0.limits.outboundStreams = 16
+                $0.identifiesPeers = false
+            },
+            serve: { swarm in
+                swarm.serveEcho()
+                swarm.loop.spawn {
+                    try? await swarm.loop.sleep(for: .seconds(5))
+                    do throws(SwarmError) {
+                        while true { opened.append(try await swarm.openStream(to: peer(2), "/x")) }
+                    } catch {
+                        refusal = error
+                    }
+                }
+            },
+            by: { environment in
+                let connection = try await RudePeer(environment, 2).dial()
+                var streams: [MartletTransport.Stream] = []
+                connection.onStream = { streams.append($0) }
+                for _ in 0..<7 {
+                    let stream = try connection.openStream()
+                    try stream.propose("/echo")
+                    try await stream.write(Bytes(utf8: "x"))
+                    streams.append(stream)
+                }
+                try await environment.loop.sleep(until: .never)
+                streams = []
+            },
+            afterwards: { swarm in
+                #expect(swarm.memory(of: peer(2)).streams(.inbound) == 4)
+                #expect(swarm.memory(of: peer(2)).streams(.outbound) == 4)
+            })
+        #expect(server.refused(.streams) == 3)
+        #expect(opened.count == 4)
+        #expect(refusal == .connection(.tooManyStreams))
     }
 
     @Test("when there are too many connections, the least valuable go and those with tags or protection stay")

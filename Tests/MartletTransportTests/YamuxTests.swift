@@ -19,6 +19,7 @@ final class TestUser: YamuxUser {
     func deliver(_ bytes: Bytes) { received += Array(bytes) }
     func deliverEnd() { hasEnded = true }
     func deliverBreak(code: UInt64) { brokenBy = code }
+    var hasMemoryToGrow = true
     func setCreditStep(_ step: Int) { self.step = step }
     func detach() { isDetached = true }
     var output: StreamLink.Output { StreamLink.Output(count: outgoing.count, ends: closes && !endIsTaken) }
@@ -351,6 +352,27 @@ struct YamuxTests {
         }
         // 128 KiB consumed and 256 more; then 256 consumed and 512 more; then half of a megabyte and no more.
         #expect(credit == [384 << 10, 768 << 10, 512 << 10])
+    }
+
+    @Test("no window grows while there is no memory for it, and it does when there is again")
+    func growthWithoutMemory() throws {
+        let yamux = listener()
+        try yamux.handleTimeout(at: now)
+        _ = yamux.drain()
+        let user = TestUser()
+        user.hasMemoryToGrow = false
+        try yamux.handle(Bytes(frame(2, 2, 0, 1) + frame(0, 1, 1, 0)), at: now + .milliseconds(20)) { _ in user }
+        var credit: [Int] = []
+        let half = Bytes(repeatElement(0, count: 128 << 10))
+        for round in 0..<4 {
+            let time = now + .milliseconds(30 + 10 * Int64(round))
+            if round == 3 { user.hasMemoryToGrow = true }
+            try yamux.handle(Bytes(frame(0, 0, 1, UInt32(half.count))), at: time) { _ in nil }
+            try yamux.handle(half, at: time) { _ in nil }
+            yamux.freed(1, credit: half.count, at: time)
+            credit.append(Int(yamux.drain()[8...11].reduce(0) { $0 << 8 | UInt32($1) }))
+        }
+        #expect(credit == [128 << 10, 128 << 10, 128 << 10, 384 << 10])
     }
 
     @Test("a stream that is not wanted any more is broken off a while after this side has ended it, whenever that was")

@@ -43,7 +43,16 @@ final class QUICConnection: Connection {
             localAddress: .quic(session.localAddress), remoteAddress: .quic(session.remoteAddress),
             nature: ConnectionNature(
                 direction: session.handshake.role == .client ? .outbound : .inbound, transport: "quic-v1"))
-        memory = session.budget
+        memory = session.endpoint.memory
+        session.account = ownAccount
+    }
+
+    override var memory: ResourceScope? {
+        didSet { session.account = ownAccount }
+    }
+
+    override func forEachStream(_ body: (StreamLink) -> Void) {
+        for stream in streams.values.sorted(by: { $0.id < $1.id }) { body(stream.link) }
     }
 
     // MARK: Using it
@@ -137,7 +146,7 @@ final class QUICConnection: Connection {
         let credit = stream.paid(count)
         guard credit > 0, let core = session.core else { return }
         var more = 0
-        if !stream.isInputClosed, !session.isMemoryExhausted,
+        if !stream.isInputClosed, stream.link.hasMemoryToGrow,
             stream.outgrowsWindow(at: loop.now, roundTripTime: session.roundTripTime ?? .zero)
         {
             let limits = session.endpoint.limits
@@ -184,7 +193,8 @@ final class QUICConnection: Connection {
         let step = min(session.endpoint.limits.streamWindow.lowerBound / 4, creditShare)
         let link = StreamLink(connection: self, id: UInt64(id), isOutbound: isOutbound, creditStep: step)
         let stream = QUICStream(
-            id: id, link: link, window: session.endpoint.limits.streamWindow.lowerBound, memory: memory)
+            id: id, link: link, window: session.endpoint.limits.streamWindow.lowerBound,
+            memory: link.account)
         link.attachment = stream
         streams[id] = stream
         shareCredit()
@@ -250,6 +260,8 @@ final class QUICConnection: Connection {
 
     /// Hands out what came in, now that ngtcp2 is not in the middle of something.
     func deliverEvents() {
+        // What has ended makes room for what has begun.
+        tellUsers()
         while !arrivals.isEmpty {
             let links = arrivals
             arrivals = []

@@ -16,7 +16,7 @@ final class QUICEndpoint {
     let limits: QUICLimits
     var statistics = QUICStatistics()
     /// What connections draw from, from the next one on.
-    var memory: MemoryBudget?
+    var memory: ResourceScope?
     /// Takes connections that others dial; without it there are none.
     var inbound: Inbound?
     /// Room for the addresses of a packet that came in, and of one that goes out.

@@ -43,8 +43,13 @@ final class QUICSession {
     private let expected: PeerID?
     /// Where ngtcp2 has its memory from.
     let memory = UnsafeMutablePointer<cq_memory>.allocate(capacity: 1)
-    /// What its memory is drawn from, and how much of it is.
-    let budget: MemoryBudget?
+    /// What its memory is drawn from, and how much of it is: the node's account until the connection has one.
+    var account: ResourceAccount? {
+        didSet {
+            oldValue?.draw(-drawn)
+            account?.draw(drawn)
+        }
+    }
     private var drawn = 0
     /// About how much TLS holds for a connection, which GnuTLS allocates by itself: during the handshake, and for the keys
     /// afterwards.
@@ -89,7 +94,7 @@ final class QUICSession {
         remoteAddress = remote
         largePackets = remote.ip.isLoopback ? .notYet : .never
         number = endpoint.nextNumber()
-        budget = endpoint.memory
+        account = endpoint.memory.map { ResourceAccount(of: $0, role == .server ? .inbound : .outbound) }
         memory.initialize(to: cq_memory())
         cq_memory_init(memory)
         handshake = TLSHandshake(
@@ -103,7 +108,7 @@ final class QUICSession {
     deinit {
         if let core { ngtcp2_conn_del(core) }
         memory.deallocate()
-        budget?.draw(-drawn)
+        account?.draw(-drawn)
     }
 
     /// Takes over ngtcp2's connection, made with this session as its user's data.
@@ -208,14 +213,14 @@ final class QUICSession {
 
     // MARK: Memory
 
-    /// Whether the node's memory is used up.
-    var isMemoryExhausted: Bool { budget?.isExhausted ?? false }
+    /// Whether its peer should hold no more.
+    var isMemoryExhausted: Bool { account?.scope.isTight ?? false }
 
     /// Brings what is drawn up to date.
     func drawMemory() {
         let ofTLS = handshake.isReleased ? Self.memoryOfKeys : Self.memoryOfTLS
         let held = core == nil ? 0 : memory.pointee.used + ofTLS
-        budget?.draw(held - drawn)
+        account?.draw(held - drawn)
         drawn = held
     }
 

@@ -45,12 +45,12 @@ final class QUICStream {
     private var roundStart: Instant
     private var consumed = 0
     /// What the pieces are drawn from, and how much they are.
-    private let memory: MemoryBudget?
+    private let memory: ResourceAccount?
     private var drawn = 0 {
         didSet { memory?.draw(drawn - oldValue) }
     }
 
-    init(id: Int64, link: StreamLink, window: Int, memory: MemoryBudget?) {
+    init(id: Int64, link: StreamLink, window: Int, memory: ResourceAccount?) {
         self.id = id
         self.link = link
         self.window = window

@@ -18,7 +18,7 @@ public final class QUICTransport: Transport {
     private let limits: QUICLimits
     /// What connections draw from, from the next one on: what QUIC and TLS hold for them, handshakes included, and the
     /// buffers of their streams. Where it is used up, no connection is begun.
-    public var memory: MemoryBudget? {
+    public var memory: ResourceScope? {
         didSet { for endpoint in endpoints { endpoint.memory = memory } }
     }
     private(set) var endpoints: [QUICEndpoint] = []

@@ -43,6 +43,7 @@ private final class YamuxPlayer: YamuxUser {
     func deliverEnd() { precondition(!isDetached, "the end of a stream that is over") }
     func deliverBreak(code: UInt64) { precondition(!isDetached, "the break of a stream that is over") }
     func setCreditStep(_ step: Int) {}
+    var hasMemoryToGrow: Bool { received % 3 != 0 }
 
     func detach() {
         precondition(!isDetached, "a stream that ends twice")

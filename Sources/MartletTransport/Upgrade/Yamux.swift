@@ -1,24 +1,6 @@
 internal import MartletRuntime
 internal import MartletWire
 
-/// What a Yamux machine needs of each stream's owner.
-protocol YamuxUser: AnyObject {
-    /// Takes bytes that came in, which may be a slice of a larger slab.
-    func deliver(_ bytes: Bytes)
-    /// The other side has ended its direction.
-    func deliverEnd()
-    /// The other side has broken off the stream.
-    func deliverBreak(code: UInt64)
-    /// Gives output, as much as there is and fits, and says what is left.
-    func takeOutput(into buffer: UnsafeMutableRawBufferPointer) -> (count: Int, rest: StreamLink.Output)
-    /// What there is to send.
-    var output: StreamLink.Output { get }
-    /// Credit is to be reported in steps of so many bytes from now on.
-    func setCreditStep(_ step: Int)
-    /// The stream concerns the machine no longer.
-    func detach()
-}
-
 /// Yamux, which carries many streams on one ordered stream of bytes (hashicorp/yamux, spec.md; `/yamux/1.0.0`): a
 /// machine.
 ///
@@ -230,6 +212,11 @@ final class Yamux<User: YamuxUser> {
         control.append(YamuxHeader(.goAway, length: code))
     }
 
+    /// Calls `body` for the user of each stream, in the order of their numbers.
+    func forEachUser(_ body: (User) -> Void) {
+        for entry in entries.values.sorted(by: { $0.id < $1.id }) { body(entry.user) }
+    }
+
     /// Takes all streams out; what they were is given to `body`, in the order of their numbers.
     func removeAll(_ body: (User) -> Void) {
         for entry in entries.values.sorted(by: { $0.id < $1.id }) {
@@ -302,7 +289,7 @@ final class Yamux<User: YamuxUser> {
         let roundTrip = max(roundTripTime, Self.shortestRoundTrip)
         guard now - entry.creditTime < roundTrip * Self.growthRoundTrips else { return }
         let more = min(entry.window, limits.streamWindow - entry.window, limits.windowBudget - grown)
-        guard more > 0 else { return }
+        guard more > 0, entry.user.hasMemoryToGrow else { return }
         grown += more
         entry.window += more
         entry.credit += more

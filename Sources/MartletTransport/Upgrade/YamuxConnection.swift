@@ -32,7 +32,7 @@ final class YamuxConnection: Connection {
     private var rest: (slab: Slab, start: Int, end: Int)?
     private var farewell: UInt32?
     /// What is drawn from the node's memory for what waits in front of a system that takes no more.
-    private var held: (memory: MemoryBudget, bytes: Int)?
+    private var held: (account: ResourceAccount, bytes: Int)?
 
     private static let fullRecordsPerFit = 64
     /// The longest record, with its length.
@@ -78,7 +78,9 @@ final class YamuxConnection: Connection {
     // MARK: Input
 
     private func readable() {
-        var budget = limits.bytesPerTurn
+        // Whoever pays for what comes does so when this turn is over.
+        let isShort = ownAccount?.scope.isShort ?? false
+        var budget = isShort ? limits.bytesPerTurn / 16 : limits.bytesPerTurn
         while !isOver {
             guard budget > 0 else {
                 stream.readLater()
@@ -205,6 +207,7 @@ final class YamuxConnection: Connection {
         }
         if events.streamsAvailable { streamsBecameAvailable() }
         refusedStreams(yamux.counters.refusedStreams)
+        if isBlocked { holdQueued() }
         flushLater()
     }
 
@@ -276,16 +279,22 @@ final class YamuxConnection: Connection {
 
     private func send(_ slab: Slab, from start: Int, _ count: Int) -> Bool {
         isBlocked = !stream.write(Bytes(slab: slab, offset: start, count: count))
-        if isBlocked { hold(stream.queued) }
+        if isBlocked { holdQueued() }
         return true
     }
 
+    /// Draws for what waits: in front of the system, and the machine's own frames behind that.
+    private func holdQueued() {
+        hold(stream.queued + yamux.waitingFrames * MemoryLayout<YamuxHeader?>.stride)
+    }
+
     private func hold(_ bytes: Int) {
-        if let held { held.memory.draw(-held.bytes) }
+        guard bytes != held?.bytes ?? 0 else { return }
+        if let held { held.account.draw(-held.bytes) }
         held = nil
-        guard bytes > 0, let memory else { return }
-        memory.draw(bytes)
-        held = (memory, bytes)
+        guard bytes > 0, let account = ownAccount else { return }
+        account.draw(bytes)
+        held = (account, bytes)
     }
 
     // MARK: Time
@@ -359,6 +368,8 @@ final class YamuxConnection: Connection {
         armTimer()
         return Stream(link)
     }
+
+    override func forEachStream(_ body: (StreamLink) -> Void) { yamux.forEachUser(body) }
 
     override func streamHasOutput(_ link: StreamLink) {
         yamux.hasOutput(UInt32(link.id))

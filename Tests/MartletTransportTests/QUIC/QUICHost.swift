@@ -42,7 +42,7 @@ final class QUICHost {
     /// What it shows in place of its own credentials.
     var forged: TLSCredentials?
     /// What its connections draw from.
-    var memory: MemoryBudget?
+    var memory: ResourceScope?
     var admit: (Multiaddr, Bool) -> Inbound.Answer = { .admitted(Admission(of: $0, isProven: $1)) }
     private(set) var transport: QUICTransport!
     private(set) var environment: SimulatedEnvironment!

@@ -49,7 +49,7 @@ struct QUICHostileTests {
         let recorder = Recorder()
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
         let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 3))
-        let budget = MemoryBudget(limit: 1 << 30)
+        let budget = ResourceScope(limit: 1 << 30)
         bob.memory = budget
         bob.start()
         let packets = try firstPackets(400, to: bob.address)
@@ -142,7 +142,7 @@ struct QUICHostileTests {
         let world = World(seed: 56)
         let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 1))
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
-        let budget = MemoryBudget(limit: 64 << 20)
+        let budget = ResourceScope(limit: 64 << 20)
         bob.memory = budget
         bob.start()
         mallory.limits.connectionWindow = 0...0
@@ -215,7 +215,7 @@ struct QUICHostileTests {
         let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 1))
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
         let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 3))
-        let budget = MemoryBudget(limit: 1 << 20)
+        let budget = ResourceScope(limit: 1 << 20)
         bob.memory = budget
         bob.start()
         // Mallory grants next to nothing, so that Bob's answers stay with him.
@@ -260,7 +260,7 @@ struct QUICHostileTests {
         let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 1))
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
         let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 3))
-        let budget = MemoryBudget(limit: 1 << 30)
+        let budget = ResourceScope(limit: 1 << 30)
         bob.memory = budget
         bob.start()
         mallory.limits.keepAlive = .milliseconds(1)

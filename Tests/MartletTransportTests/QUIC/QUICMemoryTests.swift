@@ -13,7 +13,7 @@ struct QUICMemoryTests {
         let world = World(seed: 41)
         let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
-        let budgets = [MemoryBudget(limit: 1 << 30), MemoryBudget(limit: 1 << 30)]
+        let budgets = [ResourceScope(limit: 1 << 30), ResourceScope(limit: 1 << 30)]
         alice.memory = budgets[0]
         bob.memory = budgets[1]
         alice.host.line.latency = .milliseconds(20)
@@ -45,7 +45,7 @@ struct QUICMemoryTests {
         let world = World(seed: 42)
         let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
-        let budget = MemoryBudget(limit: 1 << 30)
+        let budget = ResourceScope(limit: 1 << 30)
         alice.memory = budget
         bob.start()
         var stream: Stream?
@@ -74,7 +74,7 @@ struct QUICMemoryTests {
         let world = World(seed: 43)
         let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
-        let budgets = [MemoryBudget(limit: 1 << 20), MemoryBudget(limit: 1 << 20)]
+        let budgets = [ResourceScope(limit: 1 << 20), ResourceScope(limit: 1 << 20)]
         alice.memory = budgets[0]
         bob.memory = budgets[1]
         bob.start()
@@ -106,7 +106,7 @@ struct QUICMemoryTests {
         let mallory = QUICHost(world, "mallory", IPAddress(192, 0, 2, 1))
         let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
         let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 3))
-        let budget = MemoryBudget(limit: 1 << 20)
+        let budget = ResourceScope(limit: 1 << 20)
         bob.memory = budget
         bob.start()
         mallory.host.line.latency = .milliseconds(100)
