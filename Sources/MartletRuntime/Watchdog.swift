@@ -31,8 +31,6 @@ public final class Watchdog {
     }
 
     private static func coarseClock() -> UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+        UInt64(cl_clock_nanoseconds(CLOCK_MONOTONIC_COARSE))
     }
 }

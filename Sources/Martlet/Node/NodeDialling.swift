@@ -58,7 +58,7 @@ extension NodeDriver {
     func take(_ event: MainlineEvent) {
         guard !isStopping else { return }
         switch event {
-        case .join(let family, .joined):
+        case .join(_, .joined):
             discovery.beginSearching(at: loop.now)
             discoverSoon()
         case .reached(let family, true): tell(.dht("joined the DHT over \(family)"))

@@ -223,10 +223,8 @@ final class Poller {
     func waitInMilliseconds() { hasNanosecondWait = false }
 
     private func waitExactly(_ nanoseconds: UInt64?) -> Int32 {
-        guard let nanoseconds else { return cl_epoll_pwait2(epoll, events, Self.eventsPerWait, nil, nil) }
-        var timeout = timespec(
-            tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
-        return cl_epoll_pwait2(epoll, events, Self.eventsPerWait, &timeout, nil)
+        let limit = nanoseconds.map { Int64(clamping: $0) } ?? -1
+        return cl_epoll_wait_nanoseconds(epoll, events, Self.eventsPerWait, limit)
     }
 
     /// Calls the targets of the first `count` events, and those that asked to be called again. Says whether the driver

@@ -49,9 +49,7 @@ final class SystemDriver: LoopDriver, @unchecked Sendable {
 
     /// What the monotonic clock shows.
     static func clock() -> Instant {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+        Instant(nanoseconds: UInt64(cl_clock_nanoseconds(CLOCK_MONOTONIC)))
     }
 
     // MARK: Thread

@@ -51,16 +51,12 @@ public final class SystemEnvironment: @unchecked Sendable {
 
     /// What a calendar clock shows.
     public var wallTime: WallTime {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return WallTime(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+        WallTime(nanoseconds: cl_clock_nanoseconds(CLOCK_REALTIME))
     }
 
     /// How long ago this machine was started, the time counted in which it was suspended.
     public var bootTime: Instant {
-        var time = timespec()
-        clock_gettime(CLOCK_BOOTTIME, &time)
-        return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+        Instant(nanoseconds: UInt64(cl_clock_nanoseconds(CLOCK_BOOTTIME)))
     }
 
     /// Closes every socket, fails whoever waits for one, and ends the thread. Conversations see their errors and run

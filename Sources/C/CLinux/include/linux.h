@@ -27,6 +27,22 @@ extern int cl_accept4(int fd, void *addr, socklen_t *len, int flags) __asm__("ac
 extern int cl_pipe2(int fds[2], int flags) __asm__("pipe2");
 extern int cl_epoll_pwait2(int fd, struct epoll_event *events, int n, const struct timespec *timeout, const void *mask)
     __asm__("epoll_pwait2");
+
+// `struct timespec` stays on this side: several modules define it, and which of them Swift takes it to be of depends on
+// the order in which it meets them.
+
+// What a clock shows, in nanoseconds.
+static inline int64_t cl_clock_nanoseconds(int clock) {
+    struct timespec time = {0, 0};
+    clock_gettime((clockid_t)clock, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+// Waits until there are events, for at most `nanoseconds`, or without an end if those are negative.
+static inline int cl_epoll_wait_nanoseconds(int fd, struct epoll_event *events, int n, int64_t nanoseconds) {
+    struct timespec time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    return cl_epoll_pwait2(fd, events, n, nanoseconds < 0 ? NULL : &time, NULL);
+}
 extern int cl_pthread_setname(pthread_t t, const char *name) __asm__("pthread_setname_np");
 
 struct cl_in_pktinfo { int ipi_ifindex; struct in_addr ipi_spec_dst; struct in_addr ipi_addr; };
