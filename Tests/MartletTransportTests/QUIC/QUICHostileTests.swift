@@ -149,6 +149,7 @@ struct QUICHostileTests {
         let piece = Bytes(pattern(16 << 10))
         var opened = 0
         var kept: Stream?
+        var held: [Stream] = []
         mallory.start { mallory in
             let connection = try await mallory.dial(bob)
             kept = try connection.openStream()
@@ -158,8 +159,11 @@ struct QUICHostileTests {
                 let stream = try await connection.openStream(by: loop.now + .seconds(5))
                 try await stream.write(piece)
                 opened += 1
-                guard opened.isMultiple(of: 50) else { continue }
-                try await loop.sleep(for: .milliseconds(100))
+                held.append(stream)
+                guard held.count == 50 else { continue }
+                // Bob has the time to answer, which cannot leave him, before they are reset.
+                try await loop.sleep(for: .milliseconds(300))
+                held = []
             }
         }
         try world.run(for: .seconds(60))
