@@ -91,10 +91,10 @@ struct ControlCommandTests {
             try peer("12D3KooWC", "x\\n\\u001b[2Jy"),
         ]
         let expected = """
-            ID          NAME              TYPE     TRANSPORT  PATH         RTT  SCORE   SINCE
-            12D3KooWA   alpha             private  quic-v1    direct   12.3 ms     62   12m4s
-            12D3KooWBB  -                 private  tcp        relayed        -     62   12m4s
-            12D3KooWC   x\\u{a}\\u{1b}[2Jy  private  -          -              -     62  (1h0m)
+            ID          NAME           TYPE     TRANSPORT  PATH         RTT  SCORE   SINCE
+            12D3KooWA   alpha          private  quic-v1    direct   12.3 ms     62   12m4s
+            12D3KooWBB  -              private  tcp        relayed        -     62   12m4s
+            12D3KooWC   x\\n\\u{1B}[2Jy  private  -          -              -     62  (1h0m)
             """
         #expect(peers.text(now: now) == expected, "\(peers.text(now: now))")
     }
