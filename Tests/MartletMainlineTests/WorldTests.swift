@@ -33,6 +33,21 @@ struct MainlineWorldTests {
         #expect(reports.count == 1)
     }
 
+    @Test("a node stops while lookups run that nobody else holds")
+    func stops() throws {
+        let net = SimulatedDHT(seed: 2)
+        for _ in 0..<3 { net.add() }
+        try net.world.run(for: .seconds(30))
+        var hasStopped = false
+        net.on(0) { dht in
+            for name in ["chess", "go"] { _ = dht.peers(of: Topic(name)) }
+            await dht.stop()
+            hasStopped = true
+        }
+        try net.world.run(for: .seconds(10))
+        #expect(hasStopped)
+    }
+
     @Test("the same seed makes the same world")
     func repeated() throws {
         var scenario = LookupScenario()

@@ -99,8 +99,10 @@ public final class MainlineDHT {
         timer.cancel()
         saveTimer.cancel()
         for port in ports.values { port.onDatagram = nil }
-        for search in searches.values { search.finish() }
+        // A search that is released cancels its ids here, which must not happen while the table is being changed.
+        let ending = searches
         searches = [:]
+        for search in ending.values { search.finish() }
         guard let file = configuration.file, node.hasNodesToSave else { return }
         await Self.write(node.saved(at: environment.loop.now), to: file, environment)
     }
