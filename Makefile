@@ -8,7 +8,11 @@ UP ?= --topic hello
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
 # Whose tests run under the sanitizers, as in: make sanitize SANITIZE=MartletMeshTests
-SANITIZE ?= MartletRuntimeTests MartletSimulatorTests MartletStoreTests MartletMetadataTests
+SANITIZE ?=
+ADDRESS_TESTS = $(or $(SANITIZE),MartletRuntimeTests MartletSimulatorTests MartletStoreTests MartletMetadataTests)
+THREAD_TESTS = $(or $(SANITIZE),MartletRuntimeTests MartletTLSTests MartletRoutingTests MartletConfigurationTests \
+	MartletStoreTests MartletTransportTests MartletSwarmTests MartletMainlineTests MartletMetadataTests \
+	MartletMeshTests MartletTests MartletOperatorTests MartletCommandTests MartletSimulatorTests)
 # What the benchmarks are told, as in: make bench BENCH="--filter frame --json"
 BENCH ?=
 
@@ -62,8 +66,8 @@ fuzz: setup
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh Scripts/fuzz
 
 sanitize: setup
-	@sh Scripts/sanitize address $(SANITIZE)
-	@sh Scripts/sanitize thread $(SANITIZE)
+	@sh Scripts/sanitize address $(ADDRESS_TESTS)
+	@sh Scripts/sanitize thread $(THREAD_TESTS)
 
 lint:
 	$(SWIFT) format lint --strict --parallel --recursive $(wildcard $(SOURCES))

@@ -151,7 +151,8 @@ struct UpControlTests {
         let heap = try await Self.run(
             "/usr/bin/go", ["tool", "pprof", "-top", "http://\(http)/debug/pprof/heap"], variables: home)
         #expect(heap.code == 0 && heap.text.contains("Type: inuse_space"), "\(heap.text)")
-        #expect(heap.text.contains("MartletRuntime.EventLoop.turn("), "\(heap.text)")
+        // A sanitizer has an allocator of its own, which takes no samples.
+        #expect(Sanitizer.name != nil || heap.text.contains("MartletRuntime.EventLoop.turn("), "\(heap.text)")
         let profile = try await Self.run(
             "/usr/bin/go", ["tool", "pprof", "-top", "http://\(http)/debug/pprof/profile?seconds=1"], variables: home)
         #expect(profile.code == 0 && profile.text.contains("Type: cpu"), "\(profile.text)")

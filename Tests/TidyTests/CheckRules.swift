@@ -53,7 +53,7 @@ private let fuzzTargets = Rule(
 }
 
 private let threadSanitizer = Rule(
-    "the tests of a room that knows threads run under the thread sanitizer in .ci/run, or are said not to yet",
+    "the tests of a room that knows threads, or a loop, run under the thread sanitizer in .ci/run, or are said not to yet",
     bad: [
         [
             "Sources/MartletRuntime/A.swift": "let a = Mutex(1)", "Tests/MartletRuntimeTests/A.swift": "",
@@ -62,6 +62,10 @@ private let threadSanitizer = Rule(
         [
             "Sources/MartletRuntime/A.swift": "let a = Atomic(1)", "Tests/MartletRuntimeTests/A.swift": "",
             ".ci/run": "# MartletRuntimeTests\nthreaded=(MartletWireTests)",
+        ],
+        [
+            "Sources/MartletSwarm/A.swift": "public import MartletRuntime", "Tests/MartletSwarmTests/A.swift": "",
+            ".ci/run": "threaded=(\n    MartletRuntimeTests\n)\nother=(MartletSwarmTests)",
         ],
     ],
     good: [
@@ -72,17 +76,33 @@ private let threadSanitizer = Rule(
             "Tests/MartletWireTests/A.swift": "",
         ],
         [
-            "Sources/MartletMesh/A.swift": "let a = Mutex(1)", "Tests/MartletMeshTests/A.swift": "",
-            ".ci/run": "threaded=(MartletRuntimeTests)\nunproven=(MartletMeshTests)",
+            "Sources/MartletMesh/A.swift": "import MartletRuntime", "Tests/MartletMeshTests/A.swift": "",
+            ".ci/run": "threaded=(\n    MartletRuntimeTests\n    MartletMeshTests\n)",
+        ],
+        [
+            "Sources/MartletMesh/A.swift": "import MartletRuntime", "Tests/MartletMeshTests/A.swift": "",
+            ".ci/run": "threaded=(MartletRuntimeTests)\n\nunproven=(\n    MartletMeshTests\n)",
+        ],
+        [
+            "Sources/MartletSimulator/A.swift": "import MartletRuntime", "Tests/MartletSimulatorTests/A.swift": "",
+            ".ci/run": "threaded=(MartletRuntimeTests)",
         ],
     ]
 ) { tree in
-    let lines = tree.file(".ci/run")?.lines.filter { $0.hasPrefix("threaded=(") || $0.hasPrefix("unproven=(") } ?? []
-    let named = Set(lines.joined(separator: " ").split { "=() ".contains($0) }.map(String.init))
-    let threaded = tree.swift("Sources/").filter { file in
-        let words = ["Mutex", "Atomic", "pthread_create", "Thread"]
+    let lines = tree.file(".ci/run")?.lines ?? []
+    var named: Set<String> = []
+    for list in ["threaded=(", "unproven=("] {
+        let rest = lines.drop { !$0.hasPrefix(list) }.joined(separator: " ").prefix { $0 != ")" }
+        named.formUnion(rest.split { "=( ".contains($0) }.map(String.init))
+    }
+    // A simulated world has one thread from its beginning to its end, and shares nothing with another.
+    let threaded = tree.swift("Sources/").filter { $0.room != "MartletSimulator" }.filter { file in
+        let words = ["Mutex", "Atomic", "pthread_create", "Thread", "MartletRuntime"]
         return words.contains(where: file.text.contains)
-            && file.code.contains { $0.contains(/\bMutex[(<]|\bAtomic[(<]|\bpthread_create\b|\bThread[.({]/) }
+            && file.code.contains {
+                $0.contains(
+                    /\bMutex[(<]|\bAtomic[(<]|\bpthread_create\b|\bThread[.({]|\bimport MartletRuntime\b/)
+            }
     }
     return Set(threaded.compactMap(\.room)).sorted().filter { tree.contains("Tests/\($0)Tests") }
         .filter { !named.contains("\($0)Tests") }
