@@ -276,13 +276,12 @@ final class NameLookup {
 /// What the system's configuration of names looked like: a change of its file is a change of the network.
 private struct ConfigurationStamp: Equatable {
     var inode: UInt = 0
-    var seconds = 0
-    var nanoseconds = 0
+    var modified: [UInt8] = []
 
     static func ofSystem() -> ConfigurationStamp {
         var status = stat()
         guard stat("/etc/resolv.conf", &status) == 0 else { return ConfigurationStamp() }
-        return ConfigurationStamp(
-            inode: status.st_ino, seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+        // As bytes: which module Swift takes the members of this structure to be of depends on what else it has read.
+        return ConfigurationStamp(inode: status.st_ino, modified: withUnsafeBytes(of: status.st_mtim) { Array($0) })
     }
 }
