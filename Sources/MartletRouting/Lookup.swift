@@ -18,7 +18,8 @@ public struct LookupLimits: Hashable, Sendable {
     public var queriesPerNetwork = 4
     /// How many nodes that one node has named are tried at once, until some of them have answered.
     public var unprovenPerTeller = 2
-    /// How many claims about one key, or about one address, are kept apart until one is tried.
+    /// How many claims of our own about one key, or about one address, are kept apart until one is tried. Of each node
+    /// that tells of others there is one, so that none of them keeps out what another tells.
     public var claims = 4
     /// How long the lookup may take.
     public var duration = Duration.seconds(60)
@@ -153,11 +154,13 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
                     second(index, by: teller)
                     return false
                 }
-                ofContact += 1
+                ofContact += candidate.teller == teller && (candidate.isPreferred || !isPreferred) ? 1 : 0
             }
             if let key, candidate.key == key {
                 if candidate.state == .answered, candidate.isPreferred || !isPreferred { return false }
-                ofKey += candidate.state == .known ? 1 : 0
+                if candidate.state == .known, candidate.teller == teller, candidate.isPreferred || !isPreferred {
+                    ofKey += 1
+                }
             }
             if let network = contact.network, candidate.state == .known, candidate.teller == teller,
                 candidate.contact.network == network
@@ -166,7 +169,9 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
                 lastOfNetwork = index
             }
         }
-        guard ofContact < limits.claims, ofKey < limits.claims else { return false }
+        // The claims of one node never stand in the way of another's: `candidates` bounds them all.
+        let claims = teller == nil ? limits.claims : 1
+        guard ofContact < claims, ofKey < claims else { return false }
         if ofNetwork >= limits.nodesPerNetwork {
             // Of one network the closest are asked, where they become known in time.
             guard let last = lastOfNetwork, precedes(new, candidates[last]) else { return false }

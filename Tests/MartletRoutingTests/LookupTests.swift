@@ -199,6 +199,34 @@ struct LookupTests {
         #expect(lookup.closest.map(\.contact.number) == [10, 11, 12, 13])
     }
 
+    @Test("a node that names the closest keys first, each at many false addresses, does not keep out the true ones")
+    func falseAddresses() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        let liar = Place(100)
+        let honest = Place(101)
+        lookup.add(Key16(0xF000), at: liar, isPreferred: true)
+        lookup.add(Key16(0xF001), at: honest, isPreferred: true)
+        for number in 1...4 {
+            let new = (0..<4).count { copy in
+                lookup.add(Key16(UInt16(number)), at: Place(200 + 4 * number + copy), isPreferred: true, toldBy: liar)
+            }
+            #expect(new == 1)
+        }
+        for number in 1...4 {
+            #expect(
+                done { lookup.add(Key16(UInt16(number)), at: Place(number), isPreferred: true, toldBy: honest) })
+        }
+        while let next = lookup.nextQuery(at: start) {
+            guard next.contact.number < 200 else {
+                lookup.failed(next.contact)
+                continue
+            }
+            lookup.answered(next.contact, as: next.key ?? Key16(0), isPreferred: true, at: start)
+        }
+        #expect(lookup.isFinished)
+        #expect(lookup.closest.map(\.contact.number) == [1, 2, 3, 4])
+    }
+
     @Test("nodes without preferred keys are asked only where there are not enough others")
     func preference() {
         var lookup = Search(target: Key16(0), limits: limits(), at: start)
