@@ -70,7 +70,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         if isCurrent {
             deferred.append(callback)
         } else {
-            post { $0.callbacks.append(callback) }
+            post { if !$0.isClosed { $0.callbacks.append(callback) } }
         }
     }
 
@@ -106,6 +106,20 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// Whether the calling code runs on this loop.
     public func isIsolatingCurrentContext() -> Bool? { isCurrent }
+
+    /// Lets go of the callbacks that wait, and takes none any more. The driver's alone to call, when it will not turn the
+    /// loop again: a callback holds what it is about, and that, as a rule, the loop.
+    public func close() {
+        var dropped: [@Sendable () -> Void] = []
+        inbox.withLock { inbox in
+            inbox.isClosed = true
+            swap(&inbox.callbacks, &dropped)
+        }
+        // What goes with a callback may call back in its turn, so nothing is let go of in the middle of a change.
+        while let callback = deferred.popFirst() { withExtendedLifetime(callback) {} }
+        while let callback = ending.popFirst() { withExtendedLifetime(callback) {} }
+        dropped = []
+    }
 
     private func post(_ change: (inout Inbox) -> Void) {
         inbox.withLock { change(&$0) }

@@ -9,7 +9,9 @@ public import MartletWire
 /// simulated day takes as long as what happens in it. The same seed makes the same things happen in the same order,
 /// which `digest` proves; a failure says its seed.
 ///
-/// A world belongs to the thread that uses it; what it runs, it runs on a thread of its own, while that one waits.
+/// A world belongs to the thread that uses it; what it runs, it runs on a thread of its own, while that one waits. It
+/// lasts as long as it is kept, and with it goes all that it runs. A program that waits keeps what it uses, so one that
+/// uses its world keeps it for ever; hold it weakly there.
 public final class World {
     /// What everything random in the world follows from.
     public let seed: UInt64
@@ -68,14 +70,22 @@ public final class World {
         watchers = []
         onThread {
             for host in hosts { host.kill() }
-            // What runs unwinds. What does not, though it was cancelled, is left where it is.
-            stepsAtOnce = 0
-            while stepsAtOnce < stepsAtOnceLimit, runReadyLoop() || runPool() {}
+            unwind()
+            // What the programs hold goes with them, and may have a last word to say on its loop.
+            for host in hosts { host.dissolve() }
+            unwind()
         }
-        for host in hosts { host.dissolve() }
         internet.dissolve()
         for network in networks { network.dissolve() }
+        // From here on a loop that is called does not listen; see `Driver`.
         driver.world = nil
+        for host in hosts { host.environment.loop.close() }
+    }
+
+    /// Runs what waits until nothing does. What does not end, though it was cancelled, is left where it is.
+    private func unwind() {
+        stepsAtOnce = 0
+        while stepsAtOnce < stepsAtOnceLimit, runReadyLoop() || runPool() {}
     }
 
     /// The virtual clock.
@@ -283,7 +293,8 @@ public final class World {
         unowned(unsafe) var world: World? = nil
 
         func wake(_ loop: EventLoop) {
-            world?.makeReady(loop)
+            // What is let go of after the world may still call its loop, and would wait there for ever.
+            if let world { world.makeReady(loop) } else { loop.close() }
         }
     }
 }

@@ -48,6 +48,21 @@ package final class NodeWorld {
         /// Who is connected and has proven to be on `topic`.
         package func neighbours(on topic: String) -> Set<PeerID> { neighbours[topic] ?? [] }
 
+        fileprivate nonisolated(nonsending) func run(
+            _ environment: SimulatedEnvironment, _ delay: Duration, isKept: Bool, _ body: Program
+        ) async throws {
+            if delay > .zero { try await environment.loop.sleep(for: delay) }
+            let node = Node(configuration, environment: environment)
+            begin(node)
+            let events = node.events
+            environment.loop.spawn {
+                while let event = await events.next(), self.node === node { self.take(event, isKept: isKept) }
+            }
+            try await node.start()
+            try await body(node, self)
+            try await environment.loop.sleep(until: .never)
+        }
+
         fileprivate func begin(_ node: Node) {
             self.node = node
             starts += 1
@@ -77,7 +92,7 @@ package final class NodeWorld {
 
     package let world: World
     package private(set) var members: [Member] = []
-    /// Whether all that happens is kept, and not only what follows from it.
+    /// Whether all that happens to members added from now on is kept, and not only what follows from it.
     package var keepsEvents = true
 
     package init(seed: UInt64) {
@@ -109,10 +124,11 @@ package final class NodeWorld {
         host.line.latency = .milliseconds(15)
         let member = Member(number, host, configuration)
         members.append(member)
-        // The world ends with its play.
-        host.start { [unowned self] environment in
+        // A program that waits holds what it runs on, so none runs on the play: with the play ends the world.
+        let isKept = keepsEvents
+        host.start { environment in
             do {
-                try await run(member, environment, delay, body)
+                try await member.run(environment, delay, isKept: isKept, body)
             } catch is CancellationError {
                 // The host was killed.
             } catch {
@@ -120,22 +136,6 @@ package final class NodeWorld {
             }
         }
         return member
-    }
-
-    private nonisolated(nonsending) func run(
-        _ member: Member, _ environment: SimulatedEnvironment, _ delay: Duration, _ body: Program
-    ) async throws {
-        if delay > .zero { try await environment.loop.sleep(for: delay) }
-        let node = Node(member.configuration, environment: environment)
-        member.begin(node)
-        let events = node.events
-        let isKept = keepsEvents
-        environment.loop.spawn {
-            while let event = await events.next(), member.node === node { member.take(event, isKept: isKept) }
-        }
-        try await node.start()
-        try await body(node, member)
-        try await environment.loop.sleep(until: .never)
     }
 
     /// Asks something of the node of `member` that runs now, which is answered while the world goes on.
