@@ -82,7 +82,7 @@ public struct SwarmLimits: Hashable, Sendable {
     public var streamPatience = Duration.seconds(5)
 
     /// Identify pushes of one peer. Each may cost the check of a signature, and an honest peer changes seldom.
-    public var identifyPushRate = Rate(burst: 16, perSecond: 0.1)
+    public var identifyPushRate = Rate(burst: 4, perSecond: 0.1)
     /// What one peer does beyond the rates of protocols like ping and identify push. Each such stream is reset; beyond
     /// this rate the peer is disconnected.
     public var excessRate = Rate(burst: 64, perSecond: 1)

@@ -66,6 +66,24 @@ struct IdentifyTests {
         #expect(checks == 1 && info == Self.sample)
     }
 
+    @Test("records that take turns cost no check of a signature unless they are newer")
+    func alternating() throws {
+        let messages = [UInt64(4), 5].map { sequence in
+            var info = Self.sample
+            info.record = SignedPeerRecord(addresses: [tcp(1)], sequence: sequence, signedWith: key(1))
+            return IdentifyMessage.write(info, key: key(1).publicKey)
+        }
+        var info = PeerInfo()
+        var checks = 0
+        for turn in 0..<100 {
+            try IdentifyMessage.read(messages[turn % 2], from: peer(1), into: &info) { envelope throws(IdentifyError) in
+                checks += 1
+                return try IdentifyMessage.open(envelope)
+            }
+        }
+        #expect(checks == 2 && info.record?.record.sequence == 5)
+    }
+
     @Test("another peer's key or record is refused, and so is a record whose signature is forged")
     func forged() throws {
         let honest = IdentifyMessage.write(Self.sample, key: key(1).publicKey)

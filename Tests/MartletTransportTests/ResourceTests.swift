@@ -98,6 +98,13 @@ struct ResourceTests {
         #expect(peers[4].admitsStream(.inbound) && !peers[0].admitsStream(.inbound))
     }
 
+    @Test("while nobody has to pay, the pause until the next look doubles up to a tenth of a second")
+    func pauses() {
+        var pause = ReliefPause()
+        let pauses = (0..<9).map { _ in pause.take() }
+        #expect(pauses == [1, 2, 4, 8, 16, 32, 64, 100, 100].map { Duration.milliseconds($0) })
+    }
+
     @Test(
         "those who hold most come down to one level, and nobody below what is fair",
         arguments: [

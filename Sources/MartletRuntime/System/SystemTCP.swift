@@ -8,7 +8,7 @@ internal import MartletWire
 /// for changes only, so `hasInput` and `hasRoom` keep what the kernel last told.
 final class SystemTCPStream: ByteStream, PollTarget {
     /// How long what was queued before `close` may take to leave.
-    private static let lingerLimit = Duration.seconds(30)
+    private static let lingerLimit = Duration.seconds(5)
     /// How much of what nobody will read is taken in by `close`, so that it does not turn into a reset.
     private static let discardLimit = 1 << 20
 

@@ -59,7 +59,8 @@ enum IdentifyMessage {
 
     /// Changes `info` by what all of `bytes`, from `peer`, says. Nothing is changed where it throws.
     ///
-    /// A record that is known already, byte for byte, is not opened by `open` again, which checks its signature.
+    /// A record that is known already, or that is not newer than the one known,
+    /// is not opened by `open`, which checks its signature.
     static func read(
         _ bytes: Bytes, from peer: PeerID, into info: inout PeerInfo,
         opening open: (Bytes) throws(IdentifyError) -> SignedPeerRecord = IdentifyMessage.open
@@ -80,12 +81,36 @@ enum IdentifyMessage {
         if let address = fields.observed { changed.observedAddress = address }
         if !fields.addresses.isEmpty { changed.listenAddresses = fields.addresses }
         if let envelope = fields.record, envelope != changed.record?.envelope.bytes {
-            let record = try open(envelope)
-            guard record.record.peerID == peer else { throw .otherRecord }
-            if changed.record.map(record.isNewer(than:)) ?? true { changed.record = record }
+            let claim = try claim(of: envelope)
+            guard claim.peerID == peer else { throw .otherRecord }
+            // To check a signature is dear, and a record that changes nothing is not worth it.
+            if claim.sequence > changed.record?.record.sequence ?? 0 || changed.record == nil {
+                changed.record = try open(envelope)
+            }
         }
         if let record = changed.record { changed.listenAddresses = record.record.addresses.map { $0.compacted() } }
         info = changed
+    }
+
+    /// What the record in `envelope` says, whoever may have signed it.
+    private static func claim(of envelope: Bytes) throws(IdentifyError) -> PeerRecord {
+        guard envelope.count <= SignedEnvelope.defaultMaximumSize else {
+            throw .record(.envelope(.malformed(WireError(.tooLarge, at: 0))))
+        }
+        var payload = Bytes()
+        do throws(WireError) {
+            var reader = ProtobufReader(envelope.span)
+            while let field = try reader.next() {
+                if field.number == 3 { payload = envelope.slice(try reader.range()) }
+            }
+        } catch {
+            throw .record(.envelope(.malformed(error)))
+        }
+        do throws(PeerRecordError) {
+            return try PeerRecord(payload)
+        } catch {
+            throw .record(error)
+        }
     }
 
     static func open(_ envelope: Bytes) throws(IdentifyError) -> SignedPeerRecord {

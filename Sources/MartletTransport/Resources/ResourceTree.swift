@@ -33,8 +33,7 @@ public final class ResourceTree {
         weak var scope: ResourceScope?
     }
 
-    /// How long nobody is made to pay after it has turned out that there is nobody who should.
-    private static let pause = Duration.milliseconds(1)
+    private var pause = ReliefPause()
 
     /// A tree without peers, within `limits`.
     public init(_ limits: ResourceLimits) {
@@ -82,12 +81,15 @@ public final class ResourceTree {
 
     /// Makes those pay that hold most, since a stream has found that the node or its peer is short.
     private func relieve() {
-        if relieveAll() || !isAnyShort { return node.reliefIsOver() }
+        if relieveAll() || !isAnyShort {
+            pause = ReliefPause()
+            return node.reliefIsOver()
+        }
         // It is short, and everybody is within bounds: to look again with each frame would help nobody.
         if timer == nil, let loop = branches.values.first?.connections.first?.loop {
             timer = LoopTimer(on: loop, label: "memory") { [node] in node.reliefIsOver() }
         }
-        timer?.arm(after: Self.pause)
+        timer?.arm(after: pause.take())
     }
 
     private var isAnyShort: Bool { node.isShort || branches.values.contains { $0.scope.isShort } }
@@ -159,5 +161,18 @@ public final class ResourceTree {
         }
         if count > 0 { onRelief?(peer, count) }
         return count > 0
+    }
+}
+
+/// How long nobody is made to pay after it has turned out that there is nobody who should: a machine. To look through all
+/// peers is work, so each pause is twice as long as the one before, within a bound.
+struct ReliefPause {
+    private var next = Duration.milliseconds(1)
+    private static let longest = Duration.milliseconds(100)
+
+    /// Returns the pause that is due, and lengthens the next.
+    mutating func take() -> Duration {
+        defer { next = min(next * 2, Self.longest) }
+        return next
     }
 }

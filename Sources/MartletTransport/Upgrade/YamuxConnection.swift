@@ -202,7 +202,8 @@ final class YamuxConnection: Connection {
         if let code = events.farewell {
             farewell = code
             // The other side goes on with what is open where nothing is wrong.
-            if code != 0 { return fail(.closedByPeer(code: UInt64(code))) }
+            // Beyond that it is owed nothing: what is queued for it must not hold the socket.
+            if code != 0 { return breakOff(.closedByPeer(code: UInt64(code))) }
             beginsToDrain()
         }
         if events.streamsAvailable { streamsBecameAvailable() }
@@ -316,12 +317,18 @@ final class YamuxConnection: Connection {
     // MARK: The end
 
     private func fail(_ reason: ConnectionError) {
-        end(reason) { $0.close() }
+        end(reason, leave)
     }
 
     /// Ends it with one who breaks the rules or takes nothing, and who is owed nothing either: what is queued is dropped.
     private func breakOff(_ reason: ConnectionError) {
         end(reason) { $0.reset() }
+    }
+
+    /// Sends what is queued and closes; but a peer that takes nothing is not waited for, since the socket and its queue
+    /// would stay although nothing counts them any more.
+    private func leave(_ stream: ByteStream) {
+        isBlocked ? stream.reset() : stream.close()
     }
 
     private func end(_ reason: ConnectionError, _ farewell: (ByteStream) -> Void) {
@@ -341,7 +348,7 @@ final class YamuxConnection: Connection {
         guard !isOver else { return }
         yamux.farewell(code: UInt32(clamping: code))
         flush()
-        end(.closed(code: code)) { $0.close() }
+        end(.closed(code: code), leave)
     }
 
     override func abort() {
