@@ -24,11 +24,14 @@ struct MartletCommand: ParsableCommand {
     static func run(_ words: [String]) async -> ExitCode {
         var parsed = parse(words, root: MartletCommand.self)
         do {
-            if let problem = parsed.problem { throw problem }
-            try await parsed.command.run()
+            do {
+                if let problem = parsed.problem { throw problem }
+                try await parsed.command.run()
+            } catch is HelpRequest {
+                try StandardOutput.line(helpText(of: parsed.command, path: parsed.path))
+            }
             return .success
-        } catch is HelpRequest {
-            print(helpText(of: parsed.command, path: parsed.path))
+        } catch OutputError.readerLeft {
             return .success
         } catch let error as UsageError {
             let path = parsed.path.joined(separator: " ")
@@ -45,7 +48,7 @@ struct MartletCommand: ParsableCommand {
 
     /// Writes a line to standard error.
     static func complain(_ line: String) {
-        FileHandle.standardError.write(Data("\(line)\n".utf8))
+        StandardError.line(line)
     }
 }
 
@@ -56,6 +59,6 @@ struct VersionCommand: ParsableCommand {
     }
 
     func run() async throws {
-        print("martlet \(Martlet.version)")
+        try StandardOutput.line("martlet \(Martlet.version)")
     }
 }

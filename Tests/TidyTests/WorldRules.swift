@@ -1,5 +1,5 @@
 /// What machines and conversations may know of the world: see "Machines" in ARCHITECTURE.md.
-let worldRules = [machines, clocks, sleeping, tasks]
+let worldRules = [machines, clocks, sleeping, tasks, output]
 
 /// The rooms in which every file is a machine's.
 private let machineRooms: Set = ["MartletWire", "MartletCrypto", "MartletIdentity", "MartletRouting"]
@@ -98,4 +98,16 @@ private let tasks = Rule(
         file.violations(
             of: /\bTask\s*(?:\{|\()|\bTask\.detached\b/, in: file.code, "go through the loop's door, loop.spawn")
     }
+}
+
+private let output = Rule(
+    "the program writes to standard output and standard error in one place", in: ["Sources/MartletCommand/"],
+    at: "Sources/MartletCommand/Sample.swift",
+    bad: ["print(line)", "FileHandle.standardOutput.write(data)", "FileHandle.standardError.write(data)"],
+    good: ["try StandardOutput.line(text)", "ced_print(line)", "// print(line)"]
+) { file in
+    guard file.path != "Sources/MartletCommand/StandardOutput.swift" else { return [] }
+    return file.violations(
+        of: /\bprint\(|\.standardOutput|\.standardError/, in: file.code,
+        "use StandardOutput or StandardError, which survive a full disk and a closed pipe")
 }

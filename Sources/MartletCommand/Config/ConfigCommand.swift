@@ -65,7 +65,7 @@ extension Configuration {
 private func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
-    FileHandle.standardOutput.write(try encoder.encode(value) + Data("\n".utf8))
+    try StandardOutput.write(try encoder.encode(value) + Data("\n".utf8))
 }
 
 /// `martlet config validate`.
@@ -103,7 +103,8 @@ struct ConfigValidate: ParsableCommand {
                     file: file.path, isValid: isRight, mistakes: configuration.mistakes.map(ShownMistake.init),
                     warnings: configuration.warnings.map(ShownMistake.init)))
         } else if configuration.complain() {
-            print(file.path.map { "\($0) is fine" } ?? "there is no configuration file, which is fine")
+            try StandardOutput.line(
+                file.path.map { "\($0) is fine" } ?? "there is no configuration file, which is fine")
         } else {
             MartletCommand.complain("see: martlet config reference")
         }
@@ -161,7 +162,8 @@ struct ConfigShow: ParsableCommand {
             // A long value pushes what is behind it, and only in its own line.
             let texts = min(40, values.map(\.value.yaml.count).max() ?? 0)
             for value in values {
-                print(padded(value.key, keys) + "  " + padded(value.value.yaml, texts) + "  " + value.from)
+                try StandardOutput.line(
+                    padded(value.key, keys) + "  " + padded(value.value.yaml, texts) + "  " + value.from)
             }
         }
         if !isRight { throw ExitCode.failure }
@@ -214,7 +216,8 @@ struct ConfigReference: ParsableCommand {
             }
             try printJSON(Answer(keys: keys))
         } else {
-            print(markdown ? ConfigurationReference.tables : ConfigurationReference.file, terminator: "")
+            let text = markdown ? ConfigurationReference.tables : ConfigurationReference.file
+            try StandardOutput.write(Data(text.utf8))
         }
     }
 }

@@ -49,16 +49,17 @@ struct ResultPrinter: Sendable {
     var isJSON: Bool
 
     /// Prints `value` as a line of JSON, or `text`, at once.
-    func show(_ value: some Encodable, _ text: @autoclosure () -> String) {
+    func show(_ value: some Encodable, _ text: @autoclosure () -> String) throws(OutputError) {
         var line = text()
         if isJSON {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             encoder.keyEncodingStrategy = .convertToSnakeCase
+            // Of numbers and texts alone, which can always be encoded.
             guard let data = try? encoder.encode(value) else { return }
             line = TerminalText.escaped(json: String(decoding: data, as: UTF8.self))
         }
-        FileHandle.standardOutput.write(Data("\(line)\n".utf8))
+        try StandardOutput.line(line)
     }
 }
 

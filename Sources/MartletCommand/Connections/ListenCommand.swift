@@ -29,7 +29,9 @@ struct ListenCommand: ParsableCommand {
         configuration.servesPerf = true
         let (addresses, results) = (addresses, options.results)
         try await options.withSwarm(configuration) { swarm in
-            let watch = swarm.watch { Self.show($0, of: swarm.localPeer, results) }
+            // The newest are kept if whoever reads the output is slow.
+            let (events, seen) = AsyncStream.makeStream(of: SwarmEvent.self, bufferingPolicy: .bufferingNewest(1024))
+            let watch = swarm.watch { seen.yield($0) }
             for address in addresses {
                 do throws(TransportError) {
                     try swarm.listen(on: address)
@@ -38,25 +40,25 @@ struct ListenCommand: ParsableCommand {
                     throw ExitCode.failure
                 }
             }
-            try await swarm.loop.sleep(until: .never)
+            for await event in events { try Self.show(event, of: swarm.localPeer, results) }
             withExtendedLifetime(watch) {}
         }
     }
 
-    private static func show(_ event: SwarmEvent, of local: PeerID, _ results: ResultPrinter) {
+    private static func show(_ event: SwarmEvent, of local: PeerID, _ results: ResultPrinter) throws(OutputError) {
         switch event {
         case .listening(let address):
             let whole = (try? address.appending(.p2p(local))) ?? address
-            results.show(
+            try results.show(
                 Line(event: "listening", peer: local.description, address: whole.description), "listening at \(whole)")
         case .connected(let info):
             let (peer, address, transport) = (info.peer, info.remoteAddress, info.nature.transport)
-            results.show(
+            try results.show(
                 Line(
                     event: "connected", peer: peer.description, address: address.description, transport: transport),
                 "connected: \(peer) from \(address)")
         case .disconnected(let peer, let reason):
-            results.show(
+            try results.show(
                 Line(event: "disconnected", peer: peer.description, reason: "\(reason)"), "disconnected: \(peer)")
         default: break
         }

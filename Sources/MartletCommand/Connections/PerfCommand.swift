@@ -45,7 +45,7 @@ struct PerfCommand: ParsableCommand {
             peer: info.peer.description, transport: info.nature.transport, uploadBytes: result.sent,
             uploadSeconds: result.sending.inSeconds, downloadBytes: result.received,
             downloadSeconds: result.receiving.inSeconds)
-        options.results.show(
+        try options.results.show(
             line,
             "\(info.nature.transport): sent \(Self.rate(result.sent, result.sending)), "
                 + "received \(Self.rate(result.received, result.receiving))")

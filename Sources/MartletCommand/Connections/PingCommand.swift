@@ -79,18 +79,21 @@ extension PingCommand.Values {
             do throws(SwarmError) {
                 let took = try await pinger.ping(timeout: timeout)
                 answer.milliseconds = took.milliseconds
-                results.show(answer, "\(info.peer): \(sequence), \(took.milliseconds.text(3)) ms")
             } catch {
                 answer.error = "\(error)"
-                results.show(answer, "\(info.peer): \(sequence), no answer: \(error)")
+                try results.show(answer, "\(info.peer): \(sequence), no answer: \(error)")
                 guard error == .timedOut else { break }
+                continue
             }
+            let took = answer.milliseconds ?? 0
+            try results.show(answer, "\(info.peer): \(sequence), \(took.text(3)) ms")
         }
-        show(pinger.statistics, info, connecting)
+        try show(pinger.statistics, info, connecting)
         return count - pinger.statistics.answered
     }
 
-    private func show(_ statistics: PingStatistics, _ info: ConnectionInfo, _ connecting: Duration) {
+    private func show(_ statistics: PingStatistics, _ info: ConnectionInfo, _ connecting: Duration) throws(OutputError)
+    {
         let summary = PingCommand.Summary(
             peer: info.peer.description, transport: info.nature.transport,
             connectMilliseconds: connecting.milliseconds, answered: statistics.answered,
@@ -99,7 +102,7 @@ extension PingCommand.Values {
             deviationMilliseconds: statistics.deviation?.milliseconds)
         let spread = [statistics.minimum, statistics.mean, statistics.maximum, statistics.deviation]
             .map { $0.map { $0.milliseconds.text(3) } ?? "-" }.joined(separator: "/")
-        results.show(
+        try results.show(
             summary,
             "\(statistics.answered) of \(count) answered over \(info.nature.transport); "
                 + "connected in \(connecting.milliseconds.text(1)) ms; min/mean/max/deviation \(spread) ms")

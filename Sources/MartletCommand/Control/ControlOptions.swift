@@ -85,12 +85,12 @@ struct ControlOptions: ParsableArguments {
     func show<Shape: Decodable>(
         _ answer: ControlClient.Answer, as shape: Shape.Type, _ text: (Shape) -> String
     ) throws {
-        if json { return FileHandle.standardOutput.write(answer.body.safeJSON) }
+        if json { return try StandardOutput.write(answer.body.safeJSON) }
         guard let value = try? answer.value(shape) else {
             MartletCommand.complain("the node's answer cannot be read; is it of another version?")
             throw ExitCode.failure
         }
-        print(text(value))
+        try StandardOutput.line(text(value))
     }
 }
 

@@ -48,7 +48,7 @@ struct MetricsCommand: ParsableCommand {
 
     func run() async throws {
         let answer = try options.ask("GET", options.json ? "/v1/metrics?format=json" : "/v1/metrics")
-        FileHandle.standardOutput.write(answer.body)
+        try StandardOutput.write(answer.body)
     }
 }
 
@@ -125,7 +125,7 @@ struct EventsCommand: ParsableCommand {
                 guard let event = try? decoder.decode(ControlEvent.self, from: line) else { return true }
                 // Only there so that both sides notice when the other has gone.
                 if event.event == "heartbeat" { return true }
-                FileHandle.standardOutput.write((json ? line.safeJSON : Data(event.text.utf8)) + Data("\n".utf8))
+                try StandardOutput.write((json ? line.safeJSON : Data(event.text.utf8)) + Data("\n".utf8))
                 return follow
             }
         }

@@ -63,7 +63,7 @@ struct DHTFind: ParsableCommand {
             try await session.follow(search) {
                 while let peer = try await search.next() {
                     count += 1
-                    session.show(Peer(peer: "\(peer)"), "\(peer)")
+                    try session.show(Peer(peer: "\(peer)"), "\(peer)")
                 }
             }
             return count > 0 ? .success : .failure
@@ -113,7 +113,7 @@ struct DHTAnnounce: ParsableCommand {
                 let search = session.dht.announceOnce(infohash, announced)
                 try await session.follow(search) { try await search.end() }
                 let stored = search.reports.reduce(0) { $0 + $1.stored }
-                session.show(Announced(announced: "\(infohash)", nodes: stored), "announced to \(stored) nodes")
+                try session.show(Announced(announced: "\(infohash)", nodes: stored), "announced to \(stored) nodes")
                 if once { return stored > 0 ? .success : .failure }
                 let pause = stored > 0 ? session.dht.configuration.limits.announceEvery : .seconds(60)
                 try await session.wait(for: pause)
@@ -168,7 +168,7 @@ struct DHTGet: ParsableCommand {
             let search = session.dht.item(target, salt: salt)
             try await session.follow(search) { try await search.end() }
             guard let item = search.item else { return .failure }
-            session.show(
+            try session.show(
                 Value(target: "\(target)", value: text(of: item.value), seq: item.author?.sequence),
                 raw: content(of: item.value))
             return .success
@@ -225,7 +225,7 @@ struct DHTNodes: ParsableCommand {
                         id: "\(node.id)", address: "\(node.address)", quality: node.quality, bound: node.isBound,
                         milliseconds: node.roundTrip?.milliseconds)
                     let time = shown.milliseconds.map { "\($0.text(1)) ms" } ?? "-"
-                    session.show(shown, "\(shown.id)  \(shown.address)  \(shown.quality)  \(time)")
+                    try session.show(shown, "\(shown.id)  \(shown.address)  \(shown.quality)  \(time)")
                 }
             }
             return count > 0 ? .success : .failure
@@ -263,7 +263,7 @@ struct DHTSample: ParsableCommand {
             try await session.follow(search) {
                 while let infohash = try await search.nextInfohash() {
                     count += 1
-                    session.show(Infohash(infohash: "\(infohash)"), "\(infohash)")
+                    try session.show(Infohash(infohash: "\(infohash)"), "\(infohash)")
                 }
             }
             return count > 0 ? .success : .failure

@@ -79,7 +79,7 @@ struct DHTPut: ParsableCommand {
             try await session.follow(search) { try await search.end() }
             let stored = search.reports.reduce(0) { $0 + $1.stored }
             let name = item.author.map { base16($0.key) } ?? "\(item.target)"
-            session.show(
+            try session.show(
                 Stored(key: name, target: "\(item.target)", nodes: stored, seq: item.author?.sequence), name)
             session.note("stored by \(stored) nodes")
             return stored > 0 ? .success : .failure

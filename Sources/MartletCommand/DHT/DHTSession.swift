@@ -136,26 +136,26 @@ final class DHTSession {
     /// Shows a line that the next one takes the place of, on a terminal alone.
     private func showProgress(_ text: String) {
         guard showsProgress else { return }
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
+        StandardError.write("\r\u{1B}[K\(text)")
     }
 
     /// Prints what was asked for: an object of JSON, or a line.
-    func show(_ value: some Encodable, _ line: @autoclosure () -> String) {
+    func show(_ value: some Encodable, _ line: @autoclosure () -> String) throws(OutputError) {
         showProgress("")
-        results.show(value, line())
+        try results.show(value, line())
     }
 
     /// Prints what was asked for, which a stranger wrote: an object of JSON; on a terminal, the text with escapes for
     /// what a terminal would act on; into a pipe or a file, the bytes as they are.
-    func show(_ value: some Encodable, raw: Bytes) {
+    func show(_ value: some Encodable, raw: Bytes) throws(OutputError) {
         let text = raw.utf8
-        if !results.isJSON, isatty(1) == 0 { return FileHandle.standardOutput.write(Data(raw)) }
-        show(value, text.map { TerminalText.escaped($0) } ?? base16(raw))
+        if !results.isJSON, isatty(1) == 0 { return try StandardOutput.write(Data(raw)) }
+        try show(value, text.map { TerminalText.escaped($0) } ?? base16(raw))
     }
 
     /// Says something beside what was asked for.
     func note(_ line: String) {
         showProgress("")
-        FileHandle.standardError.write(Data("\(line)\n".utf8))
+        StandardError.line(line)
     }
 }

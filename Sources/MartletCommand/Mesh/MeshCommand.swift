@@ -62,7 +62,13 @@ struct MeshCommand: ParsableCommand {
             MartletCommand.complain("martlet mesh: \(Self.sentence(for: error, port))")
             throw ExitCode.failure
         }
-        await MeshSession(node: node, isJSON: json, isDebugging: debug, waitsForPeers: !bootstrap.isEmpty).run()
+        let session = MeshSession(node: node, isJSON: json, isDebugging: debug, waitsForPeers: !bootstrap.isEmpty)
+        do {
+            try await session.run()
+        } catch {
+            await environment.shutdown()
+            throw error
+        }
         await environment.shutdown()
     }
 

@@ -9,18 +9,20 @@ protocol LineConsole: Sendable {
     var lines: AsyncStream<String> { get }
     /// Shows a line, from any thread.
     func show(_ line: String)
-    /// Shows what is left and gives the terminal back.
-    func close() async
+    /// Shows what is left and gives the terminal back. Throws if a line could not be shown.
+    func close() async throws
 }
 
 /// Standard input and output where they are no terminal.
 final class PlainConsole: LineConsole {
     let lines: AsyncStream<String>
-    private let output = Lock(())
+    private let typed: AsyncStream<String>.Continuation
+    /// Why a line could not be written.
+    private let failure = Lock<OutputError?>(nil)
 
     init() {
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
-        self.lines = lines
+        (self.lines, typed) = (lines, continuation)
         // A thread, for reading standard input waits as long as it pleases whoever writes it.
         Thread.detachNewThread {
             while let line = readLine() { continuation.yield(line) }
@@ -30,10 +32,21 @@ final class PlainConsole: LineConsole {
 
     func show(_ line: String) {
         // Not by print: reading standard input holds a lock that flushing C's streams waits for.
-        output.withLock { _ in try? FileHandle.standardOutput.write(contentsOf: Data("\(line)\n".utf8)) }
+        failure.withLock { failure in
+            guard failure == nil else { return }
+            do throws(OutputError) {
+                try StandardOutput.line(line)
+            } catch {
+                failure = error
+                // Whoever hears nothing of the mesh need not go on talking to it.
+                typed.finish()
+            }
+        }
     }
 
-    func close() async {}
+    func close() async throws {
+        if let error = failure.withLock({ $0 }) { throw error }
+    }
 }
 
 /// A terminal: the line being typed is edited by libedit, with history, and steps aside for lines that are shown.

@@ -21,7 +21,7 @@ struct MeshSession {
     let waitsForPeers: Bool
 
     /// Runs until the input ends or somebody quits.
-    func run() async {
+    func run() async throws {
         let lines = MeshLines(isDebugging: isDebugging)
         let isTerminal = isatty(0) == 1 && isatty(1) == 1 && !isJSON
         let console: any LineConsole = isTerminal ? TerminalConsole(prompt: "> ") : PlainConsole()
@@ -48,7 +48,7 @@ struct MeshSession {
         }
         await node.stop()
         await events.value
-        await console.close()
+        try await console.close()
     }
 
     /// What is to be known at the start of how safe it is.

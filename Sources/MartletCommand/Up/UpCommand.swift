@@ -31,8 +31,13 @@ struct UpCommand: ParsableCommand {
         let stop = StopSignals.watch()
         let node = try await RunningNode.start(settings)
         let (record, greeting) = (await node.record, await node.greeting)
-        ResultPrinter(isJSON: json).show(record, greeting)
-        for await _ in stop { break }
+        do {
+            try ResultPrinter(isJSON: json).show(record, greeting)
+            for await _ in stop { break }
+        } catch {
+            await node.stop()
+            throw error
+        }
         await node.stop()
     }
 }
