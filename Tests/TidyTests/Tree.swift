@@ -35,7 +35,9 @@ struct File {
 
     /// A violation in every line of `lines` that `word` is found in.
     func violations(of word: Regex<Substring>, in lines: [some StringProtocol], _ message: String) -> [Violation] {
-        lines.enumerated().compactMap { index, line in
+        // By itself `\b` means Unicode's words, and for those `Task.sleep` is one.
+        let word = word.wordBoundaryKind(.simple)
+        return lines.enumerated().compactMap { index, line in
             guard let found = Substring(line).firstMatch(of: word) else { return nil }
             let shown = found.output.trimmingCharacters(in: .whitespaces)
             return violation(line: index + 1, "\(shown): \(message)")

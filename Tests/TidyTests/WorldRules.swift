@@ -51,7 +51,7 @@ private let clocks = Rule(
     "time and randomness reach a room only through Environment",
     bad: [
         ["Sources/MartletSwarm/A.swift": "let now = ContinuousClock().now"],
-        ["Sources/MartletSwarm/A.swift": "let now = SuspendingClock().now"],
+        ["Sources/MartletSwarm/A.swift": "let now = SuspendingClock.now"],
         ["Sources/Martlet/A.swift": "var generator = SystemRandomNumberGenerator()"],
         ["Sources/MartletMesh/A.swift": "let a = list.randomElement()"],
         ["Sources/MartletMesh/A.swift": "list.shuffle()"],
