@@ -90,7 +90,8 @@ struct KRPCTests {
         let item = try MainlineItem(immutable: Bytes(utf8: "4:abcd"))
         let queries: [(KRPCQuery, KRPCMethod)] = [
             (.ping, .ping), (.findNode(target), .findNode), (.getPeers(target), .getPeers),
-            (.announce(target, port: 7, token: [1, 2]), .announcePeer), (.get(target, newerThan: 3), .get),
+            (.announce(target, port: 7, isImplied: false, token: [1, 2]), .announcePeer),
+            (.get(target, newerThan: 3), .get),
             (.put(item, replacing: 4, token: [1, 2]), .put), (.sample(target), .sampleInfohashes),
         ]
         for (query, method) in queries {

@@ -31,7 +31,7 @@ private struct Neighbours {
     func answer(_ query: Bencode, at address: SocketAddress) throws -> Bytes {
         let number = try #require((0..<12).first { Self.address($0) == address })
         var values = [("id", Bencode.string(ids[number].bytes))]
-        if query["q"] == .string(Bytes(utf8: "get")) {
+        if query["q"] == .string(Bytes(utf8: "get")) || query["q"] == .string(Bytes(utf8: "get_peers")) {
             var nodes = Writer()
             for other in isOne ? 0..<0 : 0..<8 {
                 nodes.nodeID(ids[other])
@@ -56,26 +56,50 @@ private struct Neighbours {
 
     /// What a node that keeps the item puts, in `duration`.
     func puts(within duration: Duration) throws -> [Bencode] {
+        try asked("put", within: duration) { hand in _ = hand.node.keep(item, .v4, at: hand.now) }
+    }
+
+    /// The arguments of the queries called `method` that a node sends in `duration` which does `what` once it has joined.
+    func asked(_ method: String, within duration: Duration, _ what: (Hand) -> Void) throws -> [Bencode] {
         let hand = Hand { $0.bindsIDs = false }
         hand.node.bootstrap(
             with: (isOne ? 11..<12 : 8..<12).map { Self.address($0) }, .v4, at: hand.now, using: &hand.generator)
         let end = hand.now + duration
-        var puts: [Bencode] = []
+        var asked: [Bencode] = []
         var isKept = false
         while hand.now < end {
             while let transmit = hand.transmit() {
                 let query = try Bencode(transmit.bytes)
-                if query["q"] == .string(Bytes(utf8: "put")) { puts.append(query["a"] ?? query) }
+                if query["q"] == .string(Bytes(utf8: method)) { asked.append(query["a"] ?? query) }
                 hand.now += .milliseconds(1)
                 hand.take(try answer(query, at: transmit.destination), from: transmit.destination)
             }
             if !isKept, hand.joinState == .joined {
                 isKept = true
-                _ = hand.node.keep(item, .v4, at: hand.now)
+                what(hand)
             }
             hand.pass(max(.milliseconds(1), min(hand.node.deadline, end) - hand.now))
         }
-        return puts
+        return asked
+    }
+}
+
+@Suite("Announcing the port that the DHT's own datagrams come from")
+struct ImpliedPortTests {
+    @Test("a node that knows nothing of implied ports is told the real one", arguments: [nil, 4242] as [UInt16?])
+    func port(local: UInt16?) throws {
+        let item = try MainlineItem(immutable: Bytes(utf8: "6:letter"))
+        let neighbours = Neighbours(of: item, holding: [])
+        let announcements = try neighbours.asked("announce_peer", within: .seconds(60)) { hand in
+            if let local { hand.node.setLocalPort(local, .v4) }
+            _ = hand.node.findPeers(
+                of: item.target, .v4, announcing: .implied, at: hand.now, using: &hand.generator)
+        }
+        #expect(!announcements.isEmpty)
+        for arguments in announcements {
+            #expect(arguments["implied_port"] == .integer(1))
+            #expect(arguments["port"] == .integer(Int64(local ?? 1)))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ enum KRPCQuery {
     case ping
     case findNode(NodeID)
     case getPeers(NodeID)
-    case announce(NodeID, port: UInt16?, token: Bytes)
+    case announce(NodeID, port: UInt16, isImplied: Bool, token: Bytes)
     case get(NodeID, newerThan: Int64?)
     case put(MainlineItem, replacing: Int64?, token: Bytes)
     case sample(NodeID)
@@ -25,7 +25,8 @@ enum KRPCQuery {
     /// What this client calls itself (BEP 20, BEP 5): two letters and two bytes of version.
     static let version: InlineArray<4, UInt8> = [UInt8(ascii: "M"), UInt8(ascii: "K"), 0, 1]
 
-    /// The datagram. `port` of an announcement is `nil` for the one that it is sent from.
+    /// The datagram. An announcement whose port is implied is of the port that it is seen to come from; `port` stands
+    /// beside that for nodes that know nothing of implied ports, and so had better be the same.
     func encoded(transaction: UInt32, id: NodeID, isReadOnly: Bool, wantsBoth: Bool) -> Bytes {
         var writer = BencodeWriter(capacity: 192)
         writer.dictionary { message in
@@ -71,13 +72,13 @@ enum KRPCQuery {
         case .getPeers(let infohash):
             arguments.key("info_hash")
             arguments.nodeID(infohash)
-        case .announce(let infohash, let port, let token):
+        case .announce(let infohash, let port, let isImplied, let token):
             arguments.key("implied_port")
-            arguments.integer(port == nil ? 1 : 0)
+            arguments.integer(isImplied ? 1 : 0)
             arguments.key("info_hash")
             arguments.nodeID(infohash)
             arguments.key("port")
-            arguments.integer(Int64(port ?? 1))
+            arguments.integer(Int64(port))
             arguments.key("token")
             arguments.string(token)
         case .put(let item, _, let token): item.write(to: &arguments, token: token)

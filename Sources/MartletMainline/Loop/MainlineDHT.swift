@@ -56,6 +56,7 @@ public final class MainlineDHT {
         }
         for port in ports {
             self.ports[port.localAddress.ip.family] = port
+            node.setLocalPort(port.localAddress.port, port.localAddress.ip.family)
             port.onDatagram = { [weak self] datagram in
                 guard let self else { return }
                 node.handle(

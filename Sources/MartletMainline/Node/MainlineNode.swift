@@ -22,6 +22,8 @@ public struct MainlineNode: ~Copyable {
     /// One of the two networks in which the node may take part, each with its own addresses.
     struct Side {
         let family: IPAddress.Family
+        /// The port that its datagrams leave from, if that is known.
+        var localPort: UInt16?
         var table: RoutingTable<NodeID, SocketAddress>
         var votes = AddressVotes()
         var latency = Latency()
@@ -102,6 +104,11 @@ public struct MainlineNode: ~Copyable {
     public mutating func nextEvent() -> MainlineEvent? { events.popFirst() }
 
     // MARK: What it is
+
+    /// Says that datagrams of `family` leave from `port` of this host.
+    public mutating func setLocalPort(_ port: UInt16, _ family: IPAddress.Family) {
+        for index in sides.indices where sides[index]?.family == family { sides[index]?.localPort = port }
+    }
 
     /// Its id in `family`, or `nil` where it does not take part.
     public func id(_ family: IPAddress.Family) -> NodeID? { side(family)?.table.own }

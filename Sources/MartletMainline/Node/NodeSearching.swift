@@ -151,6 +151,20 @@ extension MainlineNode {
         if searches[index].lookup.isFinished { store(index, at: now, using: &generator) }
     }
 
+    /// The query that tells of us, in `family`, under `infohash`.
+    private func announcement(
+        of infohash: NodeID, _ port: AnnouncedPort, _ family: IPAddress.Family, token: Bytes
+    ) -> KRPCQuery {
+        switch port {
+        case .number(let number): return .announce(infohash, port: number, isImplied: false, token: token)
+        case .implied:
+            let side = side(family)
+            // Without either, 1 is what a node that reads it takes for a port at all.
+            let seen = side?.votes.winner?.port ?? side?.localPort ?? 1
+            return .announce(infohash, port: seen, isImplied: true, token: token)
+        }
+    }
+
     /// Stores what the lookup at `index` was for, at the closest nodes that gave us a token.
     private mutating func store(_ index: Int, at now: Instant, using generator: inout some RandomNumberGenerator) {
         searches[index].isStoring = true
@@ -160,8 +174,7 @@ extension MainlineNode {
             let query: KRPCQuery
             switch search.purpose {
             case .peers(announcing: let port?):
-                let number: UInt16? = if case .number(let number) = port { number } else { nil }
-                query = .announce(search.lookup.target, port: number, token: token)
+                query = announcement(of: search.lookup.target, port, node.contact.ip.family, token: token)
             case .item(let wanted):
                 guard let item = wanted.stored, !wanted.isKept || !search.isKeptByOthers(item) else { return }
                 // A node that has no version cannot have the expected one.

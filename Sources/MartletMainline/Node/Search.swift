@@ -116,7 +116,8 @@ struct Search {
 
 /// The port under which we are announced.
 public enum AnnouncedPort: Hashable, Sendable {
-    /// The one that the DHT's own datagrams come from, whatever a NAT makes of it.
+    /// The one that the DHT's own datagrams come from, whatever a NAT makes of it. Nodes that know nothing of implied
+    /// ports are told the number that others see.
     case implied
     /// This one.
     case number(UInt16)
