@@ -65,6 +65,8 @@ public final class PeerStore {
     final class FlushWaiter {
         let number: Int
         let done: Signal
+        /// Whether a turn of writing began while it waited. Another turn's failure says nothing about its changes.
+        var isTried = false
         var error: StoreError?
 
         init(number: Int, on loop: EventLoop) {

@@ -36,6 +36,7 @@ extension PeerStore {
 
     /// Does what there is to do now.
     private func turn() async {
+        for waiter in waiters { waiter.isTried = true }
         do throws(StoreError) {
             if isSuspect { try await replaceDamaged(.corrupt("a reader found it damaged")) }
             switch place {
@@ -260,10 +261,10 @@ extension PeerStore {
         waiters.removeAll { waiter in
             if durable >= waiter.number {
                 release(waiter, with: nil)
-            } else if let failure {
+            } else if let failure, waiter.isTried {
                 release(waiter, with: failure)
             } else {
-                // It came while others were written.
+                // It came while others were written, or were not: the disk may have had room again since.
                 work.signal()
                 return false
             }

@@ -121,6 +121,15 @@ struct CrashTests {
             ])
     }
 
+    @Test("a flush that begins while an earlier try fails gets a try of its own")
+    func fullMeanwhile() async throws {
+        #expect(
+            try await onSmallDisk("full-meanwhile") == [
+                "flushed", "filled", "failing(the disk is full)", "not flushed: the disk is full",
+                "recovered(lost: 0)", "flushed", "known 2050", "kept 2050",
+            ])
+    }
+
     @Test("changes wait while there is no memory, and none is lost")
     func noMemory() async throws {
         #expect(

@@ -7,11 +7,12 @@ import MartletWire
 /// A program that writes into a peer database, for tests that kill it or take its disk away. It prints a line for
 /// everything that it has done.
 ///
-///     StoreWriter batches DIRECTORY      batches of changes to twenty peers, numbered on, without an end
-///     StoreWriter full DIRECTORY         fills a small disk under an open store, and makes room again
-///     StoreWriter full-large DIRECTORY   the same with a database that is too large for a copy in memory
-///     StoreWriter no-memory DIRECTORY    takes SQLite's memory away for a while
-///     StoreWriter full-first DIRECTORY   opens a store on a full disk, and makes room
+///     StoreWriter batches DIRECTORY            batches of changes to twenty peers, numbered on, without an end
+///     StoreWriter full DIRECTORY               fills a small disk under an open store, and makes room again
+///     StoreWriter full-large DIRECTORY         the same with a database that is too large for a copy in memory
+///     StoreWriter full-meanwhile DIRECTORY     the same, and makes room while the store is failing
+///     StoreWriter no-memory DIRECTORY          takes SQLite's memory away for a while
+///     StoreWriter full-first DIRECTORY         opens a store on a full disk, and makes room
 @main
 struct StoreWriter {
     static func main() async throws {
@@ -36,6 +37,7 @@ private func scenario(_ name: String) -> Scenario {
     case "batches": batches
     case "full": full
     case "full-large": fullLarge
+    case "full-meanwhile": fullMeanwhile
     case "no-memory": noMemory
     case "full-first": fullFirst
     default: preconditionFailure("there is no \(name)")
@@ -141,6 +143,33 @@ private nonisolated(nonsending) func fullLarge(_ environment: SystemEnvironment)
     say("known \(try await store.counts().peers)")
     try await environment.files.remove("filler")
     try await tryToFlush(store)
+    say("known \(try await store.counts().peers)")
+    try await store.close()
+    try await reopen(environment)
+}
+
+private nonisolated(nonsending) func fullMeanwhile(_ environment: SystemEnvironment) async throws {
+    var limits = StoreLimits()
+    limits.memorySize = 4096
+    let (filler, loop) = ("\(CommandLine.arguments[2])/filler", environment.loop)
+    let isOver = Signal(on: loop)
+    var store: PeerStore!
+    store = try await PeerStore.open(environment, limits: limits) { event in
+        say("\(event)")
+        guard case .failing = event else { return }
+        // The store still looks at what it could do without the disk.
+        unlink(filler)
+        loop.spawn("flush") { [store] in
+            if let store { try? await tryToFlush(store) }
+            isOver.signal()
+        }
+    }
+    record(0..<50, into: store)
+    try await tryToFlush(store)
+    try await fill(environment)
+    record(50..<2050, into: store)
+    try await tryToFlush(store)
+    try await isOver.wait()
     say("known \(try await store.counts().peers)")
     try await store.close()
     try await reopen(environment)
