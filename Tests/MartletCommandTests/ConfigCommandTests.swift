@@ -128,6 +128,15 @@ struct ConfigCommandTests {
             ConfigurationFile.places(["XDG_CONFIG_HOME": "x", "HOME": "/h"]) == [
                 "/h/.config/martlet/martlet.yaml", "/etc/martlet/martlet.yaml",
             ])
-        #expect(ConfigurationFile.places([:]) == ["/etc/martlet/martlet.yaml"])
+        #expect(
+            ConfigurationFile.places([:]) == [
+                "\(NSHomeDirectory())/.config/martlet/martlet.yaml", "/etc/martlet/martlet.yaml",
+            ])
+        #expect(UserFolders(["HOME": "/h"]).martlet == "/h/.local/share/martlet")
+        #expect(UserFolders(["HOME": "/h", "XDG_DATA_HOME": "/x"]).martlet == "/x/martlet")
+        #expect(
+            UserFolders(["HOME": "h", "XDG_DATA_HOME": "x"]).martlet == NSHomeDirectory() + "/.local/share/martlet")
+        #expect(UserFolders(["HOME": "/h"]).expanded("~/a") == "/h/a")
+        #expect(UserFolders(["HOME": "/h"]).expanded("~other/a") == "~other/a")
     }
 }

@@ -53,6 +53,20 @@ struct UpCommandTests {
         }
     }
 
+    @Test("what it says to type elsewhere keeps a private DHT private")
+    func privateGreeting() async throws {
+        try await inFolder { folder in
+            let node = try TestProgram(
+                TestProgram.path(of: "martlet"),
+                ["up", "--data-dir", folder, "--topic", "chess", "--private-dht"] + Self.loopback,
+                variables: ["XDG_CONFIG_HOME": "/nonexistent"])
+            let line = try await node.line { $0.hasPrefix("  martlet up ") }
+            #expect(line.hasPrefix("  martlet up --topic chess --private-dht --bootstrap /ip4/127.0.0.1/udp/"))
+            node.signal(SIGINT)
+            #expect(try await node.end() == 0)
+        }
+    }
+
     @Test("keeps its identity for itself, is the same the next time, and refuses one that others can read")
     func identity() async throws {
         try await inFolder { folder in

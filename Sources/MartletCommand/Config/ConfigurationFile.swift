@@ -36,9 +36,7 @@ struct ConfigurationFile {
 
     /// Where a file is looked for that nobody named: the user's place, then the system's.
     static func places(_ environment: [String: String]) -> [String] {
-        let folder = environment["XDG_CONFIG_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
-        let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 + "/.config" : nil }
-        return [folder ?? home, "/etc"].compactMap { $0.map { "\($0)/martlet/martlet.yaml" } }
+        [UserFolders(environment).configuration, "/etc"].map { "\($0)/martlet/martlet.yaml" }
     }
 
     /// What stands in the file at `path`, at most as much as tells that it is too much; `nil` where there is none.

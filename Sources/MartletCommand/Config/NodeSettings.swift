@@ -48,8 +48,8 @@ extension Settings {
 
     /// The folder of the node's files: the one that is named, `~` being the user's, or the usual one.
     var dataDirectory: String {
-        guard let named = node.dataDirectory else { return (IdentityFile.usual as NSString).deletingLastPathComponent }
-        return (named as NSString).expandingTildeInPath
+        let folders = UserFolders()
+        return node.dataDirectory.map(folders.expanded) ?? folders.martlet
     }
 }
 

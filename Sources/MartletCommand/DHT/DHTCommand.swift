@@ -18,8 +18,7 @@ struct DHTOptions: ParsableArguments {
     @Flag(help: "print JSON, one object a line") var json: Bool
     @Option(help: "begin with this node instead of the public ones; may be given again", valueName: "HOST:PORT")
     var bootstrap: [String] = []
-    @Flag(help: "take part in a DHT of one's own: local addresses count, and nothing public is asked")
-    var isolated: Bool
+    @Flag(help: "take part in a DHT apart from the public one, in which local addresses count") var privateDht: Bool
     @Option(letter: "t", help: "stop looking after so long") var timeLimit: Duration = .seconds(60)
     @Option(help: "the UDP port to use", valueName: "PORT") var udpPort: UInt16 = 0
 

@@ -40,7 +40,7 @@ final class DHTSession {
         let own = try options.bootstrapNodes()
         if !own.isEmpty { configuration.bootstrap = own }
         let isLocal = own.contains { IPAddress($0.host).map { !$0.isGlobal } ?? false }
-        if options.isolated || isLocal { configuration = MainlineConfiguration(privateWith: own) }
+        if options.privateDht || isLocal { configuration = MainlineConfiguration(privateWith: own) }
         // Who leaves again at once is nobody to know.
         configuration.isReadOnly = isReadOnly
         configuration.file = nil

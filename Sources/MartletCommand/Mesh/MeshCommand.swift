@@ -74,7 +74,7 @@ struct MeshCommand: ParsableCommand {
 
     private func key() throws -> PrivateKey {
         do throws(MartletError) {
-            return try IdentityFile(identity ?? IdentityFile.usual).key()
+            return try IdentityFile(identity ?? UserFolders().martlet + "/identity").key()
         } catch {
             MartletCommand.complain("martlet mesh: \(error.message)")
             throw ExitCode.failure

@@ -105,8 +105,10 @@ struct RunningNode: Sendable {
             }
             if let address = Self.toDial(status.listening) {
                 let topics = settings.network.allTopics.map { " --topic \(Self.shellWord($0))" }.joined()
+                // Without it the other machine would tell the public DHT of the topics.
+                let dht = settings.dht.isEnabled && settings.dht.isPrivate ? " --private-dht" : ""
                 lines.append("on the other machine, type:")
-                lines.append("  martlet up\(topics) --bootstrap \(address)")
+                lines.append("  martlet up\(topics)\(dht) --bootstrap \(address)")
             }
             return lines.joined(separator: "\n")
         }

@@ -59,7 +59,7 @@ final class UpServers: @unchecked Sendable {
     static func endpoint(_ settings: Settings) throws(OperatorError) -> EndpointAddress? {
         guard let address = settings.operator.http else { return nil }
         let token = try settings.operator.tokenFile.map { path throws(OperatorError) in
-            try AccessToken(file: (path as NSString).expandingTildeInPath)
+            try AccessToken(file: UserFolders().expanded(path))
         }
         return try EndpointAddress("\(address)", token: token)
     }
@@ -76,6 +76,6 @@ final class UpServers: @unchecked Sendable {
 extension Settings {
     /// Where the node is talked to: where that is said, there; otherwise in its folder.
     var controlSocket: String {
-        control.socket.map { ($0 as NSString).expandingTildeInPath } ?? dataDirectory + "/" + ControlSocket.usualName
+        control.socket.map { UserFolders().expanded($0) } ?? dataDirectory + "/" + ControlSocket.usualName
     }
 }
