@@ -149,6 +149,29 @@ extension World {
         }
         // An address that the host has no longer leads nowhere any more.
         guard let network = host.network(of: packet.source.ip) else { return drop(packet, .noRoute) }
+        put(packet, onLineOf: host, into: network)
+    }
+
+    /// Puts `packet` on the line of `host` as it is: the source may be somebody else's address, and a segment may belong to
+    /// no connection. No socket of the host knows of it, and what answers it goes to its source.
+    ///
+    /// This is the raw socket of those who mean ill, for tests of what strangers can do. What lies between the line and the
+    /// destination treats the packet as any other: a NAT translates it, a partition keeps it, a line loses it.
+    /// A host that is not up sends nothing.
+    public func inject(_ packet: Packet, at host: Host) {
+        guard host.state == .up else { return }
+        var packet = packet
+        packet.sender = host.number
+        packet.hopsLeft = Packet.hops
+        packet.lossReport = nil
+        statistics.sent += 1
+        note(.send, packet, host.number)
+        for watcher in watchers { watcher.sent(packet, by: host) }
+        guard let network = host.network else { return drop(packet, .noRoute) }
+        put(packet, onLineOf: host, into: network)
+    }
+
+    private func put(_ packet: Packet, onLineOf host: Host, into network: Network) {
         switch host.up.carry(size: packet.size, at: now, random: &random) {
         case .lost(let reason):
             drop(packet, reason)

@@ -82,6 +82,14 @@ public struct TCPHeader: Hashable, Sendable {
     public var acknowledgement: UInt64
     /// For how many bytes from there on the receiver has room.
     public var window: UInt64
+
+    /// A header that says what it is told to.
+    public init(flags: Flags, sequence: UInt64 = 0, acknowledgement: UInt64 = 0, window: UInt64 = 0) {
+        self.flags = flags
+        self.sequence = sequence
+        self.acknowledgement = acknowledgement
+        self.window = window
+    }
 }
 
 /// Which sender to tell of a segment's loss, by number, so that packets stay plain values.

@@ -46,6 +46,12 @@ public final class SimulatedEnvironment: Environment, @unchecked Sendable {
         tcp = SimulatedTCP(environment: self)
     }
 
+    /// Puts `packet` on the host's line as it is, whoever its source is said to be; see `World.inject`.
+    public func inject(_ packet: Packet) {
+        guard let host = livingHost else { return }
+        host.world.inject(packet, at: host)
+    }
+
     /// The host, as long as this is what it runs on.
     var livingHost: Host? { life.host }
 

@@ -25,6 +25,10 @@ package final class NodeWorld {
         package fileprivate(set) var connections = 0
         /// The peers that have told of themselves since it was started last.
         package fileprivate(set) var known: Set<PeerID> = []
+        /// From whom messages came, and how many, since it was started last.
+        package fileprivate(set) var messages: [PeerID: Int] = [:]
+        /// The largest that each of its tables was when `sample` looked.
+        package private(set) var largest: [String: Int] = [:]
         package fileprivate(set) var failure: (any Error)?
         package var hasStopped = false
         private var neighbours: [String: Set<PeerID>] = [:]
@@ -43,6 +47,11 @@ package final class NodeWorld {
         /// Where it can be dialled by QUIC, with its id.
         package var address: Multiaddr {
             Multiaddr(.ip(host.address), .udp(NodeWorld.port), .quicV1, .p2p(id))
+        }
+
+        /// Remembers that its tables have these `sizes`, if they were never larger.
+        package func sample(_ sizes: [String: Int]) {
+            largest.merge(sizes) { max($0, $1) }
         }
 
         /// Who is connected and has proven to be on `topic`.
@@ -66,7 +75,7 @@ package final class NodeWorld {
         fileprivate func begin(_ node: Node) {
             self.node = node
             starts += 1
-            (connected, known, neighbours, hasStopped) = ([], [], [:], false)
+            (connected, known, neighbours, messages, hasStopped) = ([], [], [:], [:], false)
         }
 
         fileprivate func take(_ event: NodeEvent, isKept: Bool) {
@@ -75,6 +84,7 @@ package final class NodeWorld {
             case .joined(let peer, let topic): neighbours[topic, default: []].insert(peer)
             case .left(let peer, let topic): neighbours[topic]?.remove(peer)
             case .updated(let peer, _, _): known.insert(peer)
+            case .message(let peer, _, _): messages[peer, default: 0] += 1
             case .connected(_, let peer):
                 connected.insert(peer)
                 connections += 1
