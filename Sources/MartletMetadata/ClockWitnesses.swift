@@ -13,9 +13,8 @@ struct ClockWitnesses {
     }
 
     private let limits: MetadataBook.Limits
-    /// What each neighbour's clock shows, less the time since this machine was started, in nanoseconds. So it stays true
-    /// when this node's own clock is set.
-    private var bases: [PeerID: Int64] = [:]
+    /// What each neighbour's clock showed when this machine was started. So it stays true when this node's own clock is set.
+    private var bases: [PeerID: WallTime] = [:]
 
     init(_ limits: MetadataBook.Limits) {
         self.limits = limits
@@ -23,9 +22,9 @@ struct ClockWitnesses {
 
     var count: Int { bases.count }
 
-    /// `peer` has told a record that it says it made at `time`.
+    /// `peer` has signed a record that it says it made at `time`, which may be anything that can be written.
     mutating func heard(_ time: WallTime, from peer: PeerID, at moment: Moment) {
-        bases[peer] = time.nanoseconds - Int64(clamping: moment.boot.nanoseconds)
+        bases[peer] = time - (moment.boot - .start)
     }
 
     /// `peer` is no neighbour any more.
@@ -35,13 +34,12 @@ struct ClockWitnesses {
 
     /// What this node's clock shows and what most neighbours' do, if they disagree.
     func dispute(at moment: Moment) -> Dispute? {
-        let boot = Int64(clamping: moment.boot.nanoseconds)
-        let own = moment.wall.nanoseconds - boot
+        let passed = moment.boot - .start
+        let own = moment.wall - passed
         let disagreeing = bases.values.filter { base in
-            base - own > limits.skew.nanoseconds || own - base > limits.lifetime.nanoseconds
+            base - own > limits.skew || own - base > limits.lifetime
         }.sorted()
         guard disagreeing.count * 2 > bases.count else { return nil }
-        let theirs = disagreeing[disagreeing.count / 2] + boot
-        return Dispute(own: moment.wall, theirs: WallTime(nanoseconds: theirs))
+        return Dispute(own: moment.wall, theirs: disagreeing[disagreeing.count / 2] + passed)
     }
 }

@@ -114,8 +114,8 @@ public struct MetadataBook {
         _ claim: MetadataClaim, from teller: Teller, at moment: Moment
     ) throws(MetadataRefusal) {
         guard claim.peer != own else { throw .own }
-        guard claim.time.nanoseconds <= moment.wall.nanoseconds + limits.skew.nanoseconds else { throw .fromTheFuture }
-        guard claim.time.nanoseconds >= moment.wall.nanoseconds - limits.lifetime.nanoseconds else { throw .expired }
+        guard claim.time <= moment.wall + limits.skew else { throw .fromTheFuture }
+        guard claim.time >= moment.wall - limits.lifetime else { throw .expired }
         let known = entries[claim.peer]
         if let known, known.sequence >= claim.sequence { throw .notNewer }
         // That a peer has left is to be believed only if it is signed.
@@ -137,7 +137,7 @@ public struct MetadataBook {
             leave(claim, at: moment)
             throw .noCommonTopic
         }
-        let age = Duration.nanoseconds(max(0, moment.wall.nanoseconds - claim.time.nanoseconds))
+        let age = max(.zero, moment.wall - claim.time)
         let expiresAt = moment.boot + (limits.lifetime - age)
         if var entry = entries[claim.peer], entry.record != nil {
             (entry.record, entry.sequence, entry.topics, entry.expiresAt) = (record, claim.sequence, shared, expiresAt)

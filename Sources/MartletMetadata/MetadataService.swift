@@ -349,10 +349,6 @@ public final class MetadataService {
             throw .invalid
         }
         let moment = moment
-        if claim.peer == session.peer, !session.shared.isEmpty {
-            clocks.heard(claim.time, from: session.peer, at: moment)
-            judgeClock(at: moment)
-        }
         do throws(MetadataRefusal) {
             try take(claim, bytes, from: session, at: moment)
         } catch {
@@ -370,18 +366,45 @@ public final class MetadataService {
         _ claim: MetadataClaim, _ bytes: Bytes, from session: MetadataSession, at moment: Moment
     ) throws(MetadataRefusal) {
         let teller = teller(of: session)
-        try book.check(claim, from: teller, at: moment)
-        guard records.take(teller.network, at: loop.now) else { throw .tooMuch }
-        let record: SignedMetadata
-        do throws(MetadataError) {
-            record = try SignedMetadata(opening: bytes)
+        do throws(MetadataRefusal) {
+            try book.check(claim, from: teller, at: moment)
         } catch {
-            throw .invalid
+            guard claim.peer == session.peer else { throw error }
+            switch error {
+            case .fromTheFuture, .expired:
+                // A peer's own record with a date that cannot be right shows that one of the two clocks is wrong.
+                heardClock(of: try open(bytes, from: teller), in: session, at: moment)
+            case .notNewer:
+                // Another told it before.
+                guard let known = book.record(of: claim.peer), known.envelope.bytes == bytes else { break }
+                heardClock(of: known, in: session, at: moment)
+            default: break
+            }
+            throw error
         }
+        let record = try open(bytes, from: teller)
+        heardClock(of: record, in: session, at: moment)
         try book.take(record, from: teller, at: moment)
         metrics.records.record(Int64(book.count))
         onEvent?(.record(record, from: session.peer))
         spread(record, except: session)
+    }
+
+    /// Opens the record in `bytes` and checks its signature, as often as the network of `teller` may make this node do that.
+    private func open(_ bytes: Bytes, from teller: Teller) throws(MetadataRefusal) -> SignedMetadata {
+        guard records.take(teller.network, at: loop.now) else { throw .tooMuch }
+        do throws(MetadataError) {
+            return try SignedMetadata(opening: bytes)
+        } catch {
+            throw .invalid
+        }
+    }
+
+    /// A `record` has come whose signature was checked: if the other side of `session` made it, it shows what its clock does.
+    private func heardClock(of record: SignedMetadata, in session: MetadataSession, at moment: Moment) {
+        guard record.peer == session.peer, !session.shared.isEmpty, !session.isOver else { return }
+        clocks.heard(record.metadata.time, from: record.peer, at: moment)
+        judgeClock(at: moment)
     }
 
     /// Says so if most neighbours' clocks have begun to disagree with this node's.
@@ -492,8 +515,7 @@ public final class MetadataService {
             for session in sessions.values { session.forgetDeclined() }
         }
         // A record that was signed before the clock was set has a date that others may refuse.
-        let passed = Duration.nanoseconds(moment.wall.nanoseconds - signedAt.wall.nanoseconds)
-        let drift = passed - (moment.boot - signedAt.boot)
+        let drift = (moment.wall - signedAt.wall) - (moment.boot - signedAt.boot)
         if moment.boot >= nextRefresh || abs(drift.nanoseconds) > Self.settledClock.nanoseconds { push() }
         judgeClock(at: moment)
         let place = random.next()

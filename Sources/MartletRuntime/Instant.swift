@@ -90,4 +90,22 @@ public struct WallTime: Hashable, Comparable, Sendable {
     /// Whether `left` is before `right`.
     @inlinable
     public static func < (left: WallTime, right: WallTime) -> Bool { left.nanoseconds < right.nanoseconds }
+
+    /// `duration` later, or earlier if it is negative; held within what 64 bits can tell, as others write any time they like.
+    @inlinable
+    public static func + (time: WallTime, duration: Duration) -> WallTime {
+        WallTime(nanoseconds: Int64(clamping: Int128(time.nanoseconds) + Int128(duration.nanoseconds)))
+    }
+
+    /// `duration` earlier, held in the same way.
+    @inlinable
+    public static func - (time: WallTime, duration: Duration) -> WallTime {
+        WallTime(nanoseconds: Int64(clamping: Int128(time.nanoseconds) - Int128(duration.nanoseconds)))
+    }
+
+    /// How long from `right` to `left`, held in the same way.
+    @inlinable
+    public static func - (left: WallTime, right: WallTime) -> Duration {
+        .nanoseconds(Int64(clamping: Int128(left.nanoseconds) - Int128(right.nanoseconds)))
+    }
 }

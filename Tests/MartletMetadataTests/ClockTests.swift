@@ -3,6 +3,8 @@ import MartletMetadata
 import MartletRuntime
 import MartletSimulator
 import MartletSwarm
+import MartletTransport
+import MartletWire
 import Testing
 
 @Suite("Clocks that sleep and are set")
@@ -51,6 +53,30 @@ struct ClockTests {
         try world.run(for: .seconds(60))
         #expect(members()[1]?.service.clockDispute == nil && disputes(1).count == 1)
         #expect(members()[2]?.service.book.record(of: peer(1))?.metadata.time ?? before.time > before.time)
+    }
+
+    @Test("a neighbour's date counts only if the neighbour signed it, and the latest of all is one like others")
+    func latestDate() throws {
+        let latest = WallTime(nanoseconds: 9_223_372_036_854 * 1_000_000)
+        let (world, members) = HostileNeighbourTests.world([1, 2]) { member in
+            guard member.number == 1 else { return }
+            let loop = member.swarm.loop
+            let stream = try await member.greetedStream(to: 2)
+            let signed = record(1, 1, at: latest).envelope.bytes
+            var forged = Array(signed)
+            forged[forged.count - 1] ^= 1
+            try await stream.writeMessage(MetadataMessage(id: 2, .push(Bytes(forged))).encoded)
+            try await loop.sleep(for: .seconds(30))
+            try await stream.writeMessage(MetadataMessage(id: 3, .push(signed)).encoded)
+            while try await stream.readMessage(upTo: MetadataMessage.maximumSize) != nil {}
+        }
+        try world.run(for: .seconds(20))
+        let victim = try #require(members()[2])
+        #expect(victim.service.clockDispute == nil && victim.refusals == [.invalid])
+        try world.run(for: .seconds(40))
+        #expect(victim.refusals == [.invalid, .fromTheFuture])
+        let dispute = try #require(victim.service.clockDispute)
+        #expect(dispute.theirs >= latest && dispute.own < latest)
     }
 
     @Test("numbers go on above those of earlier records")
