@@ -64,4 +64,33 @@ struct YamuxEndTests {
         #expect(try ending(takes: true) { $0.close(code: 0) } == "closed")
         #expect(try ending(takes: false) { $0.close(code: 0) } == "reset")
     }
+
+    @Test("what came on a stream that is over before anybody had it is given back at once")
+    func neverAccepted() throws {
+        let world = World(seed: 1)
+        let host = world.host("host", IPAddress(192, 0, 2, 1))
+        let memory = ResourceScope(limit: 1 << 20)
+        var left: Int?
+        var accepted = 0
+        host.start { environment in
+            let address = Multiaddr.tcp(SocketAddress(IPAddress(192, 0, 2, 2), port: 7))
+            let connection = YamuxConnection(
+                StuckStream(loop: environment.loop), noise: nil,
+                remotePublicKey: Node(environment).identity.publicKey, localAddress: address, remoteAddress: address,
+                nature: ConnectionNature(direction: .inbound, transport: "tcp"), limits: UpgradeLimits(),
+                buffers: ConnectionBuffers(), random: environment.random)
+            connection.memory = memory
+            connection.onStream = { _ in accepted += 1 }
+            // A stream with four bytes, and a frame of a version that does not exist.
+            let opening: [UInt8] = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 1, 2, 3, 4]
+            connection.begin(opened: Bytes(opening + [9] + [UInt8](repeating: 0, count: 11)), input: Bytes())
+            try await environment.loop.sleep(for: .milliseconds(1))
+            // The connection is over, and its owner may keep it for as long as it likes.
+            #expect(connection.closeReason != nil)
+            left = connection.account(.inbound)?.used
+        }
+        try world.run(within: .seconds(10)) { left != nil }
+        #expect(accepted == 0)
+        #expect(left == 0)
+    }
 }

@@ -250,6 +250,8 @@ final class QUICConnection: Connection {
         stopInput(of: stream)
         shrink(stream)
         drop(stream)
+        // A writer that was silent has not heard yet that the other side wanted no more, and nobody else would tell it.
+        stream.link.deliverStop(code: 0)
         stream.link.detach()
         streams[stream.id] = nil
         if !wasLocal, let core = session.core { ngtcp2_conn_extend_max_streams_bidi(core, 1) }

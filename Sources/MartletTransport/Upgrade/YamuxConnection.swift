@@ -191,8 +191,12 @@ final class YamuxConnection: Connection {
         if !newcomers.isEmpty {
             let links = newcomers
             newcomers = []
-            // One that was opened and reset at once is over already.
-            for link in links where link.connection != nil {
+            for link in links {
+                // One that was opened and broken off at once is over already, and nobody will read what came on it.
+                guard link.connection != nil else {
+                    link.reset(code: 0)
+                    continue
+                }
                 accepted += 1
                 accepted(link)
             }

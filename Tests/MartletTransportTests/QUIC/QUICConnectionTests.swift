@@ -191,6 +191,29 @@ struct QUICConnectionTests {
         #expect(bob.accepted[0].statistics.openStreams == 0)
     }
 
+    @Test("a writer that was silent while the other side broke off the stream hears of it when it writes")
+    func silentWriter() throws {
+        let world = World(seed: 5)
+        let alice = QUICHost(world, "alice", IPAddress(192, 0, 2, 1))
+        let bob = QUICHost(world, "bob", IPAddress(192, 0, 2, 2))
+        bob.start()
+        var isDone = false
+        alice.start { alice in
+            let connection = try await alice.dial(bob)
+            // He has accepted once the handshake's last packet is with him.
+            try await alice.environment.loop.sleep(for: .milliseconds(200))
+            try #require(bob.accepted.first).onStream = { $0.reset(code: 5) }
+            let stream = try connection.openStream()
+            try await stream.write([1])
+            try await alice.environment.loop.sleep(for: .seconds(1))
+            #expect(connection.statistics.openStreams == 0)
+            // Nobody would ever take what is queued now.
+            await #expect(throws: StreamError.stopped(code: 0)) { try await stream.write([2]) }
+            isDone = true
+        }
+        try world.run(within: .seconds(30)) { isDone }
+    }
+
     @Test("a close with a code reaches the other side behind what was written before it")
     func close() throws {
         let world = World(seed: 6)
