@@ -14,8 +14,11 @@ public struct LookupLimits: Hashable, Sendable {
     public var candidatesPerAnswer = 16
     /// How many nodes of one network are asked, beyond those that left it at silence.
     public var nodesPerNetwork = 2
-    /// How many nodes of one network are asked in all.
+    /// How many nodes of one network are asked, whoever names them.
     public var queriesPerNetwork = 4
+    /// How many more are asked that are each named by another node, of whose word about the network nothing was tried:
+    /// nodes that name silent addresses there use up their own word alone.
+    public var furtherQueriesPerNetwork = 4
     /// How many nodes that one node has named are tried at once, until some of them have answered.
     public var unprovenPerTeller = 2
     /// How many claims of our own about one key, or about one address, are kept apart until one is tried. Of each node
@@ -48,7 +51,8 @@ public struct LookupLimits: Hashable, Sendable {
 /// paths at once (Baumgart and Mies, "S/Kademlia", 2007), and one that invents nodes costs it two queries.
 ///
 /// It asks further ones as soon as an answer takes longer than answers usually do, and gives a node up that takes three
-/// times as long. No address is asked twice, and no network more often than the limits say. Whatever a stranger answers,
+/// times as long. No address is asked twice, and no network more often than the limits say: the last questions to a network
+/// are each left to a node that has not been believed about it. Whatever a stranger answers,
 /// the lookup asks at most `limits.queries` nodes and ends by `limits.duration`.
 public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     /// What has become of a node.
@@ -77,8 +81,12 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         public var state = State.known
         /// When it was asked.
         public var asked = Instant.start
-        /// Who has named it; `nil` if we knew it ourselves.
+        /// The most trusted of those that have named it; `nil` if we knew it ourselves.
         @usableFromInline var teller: Int?
+        /// The others that have.
+        @usableFromInline var seconds: [Int] = []
+        /// All that have.
+        @inlinable var voices: [Int] { teller.map { [$0] + seconds } ?? [] }
 
         @inlinable
         init(key: Key?, contact: Contact, isPreferred: Bool, teller: Int?) {
@@ -94,7 +102,10 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     struct Teller: Sendable {
         @usableFromInline let contact: Contact
         @usableFromInline var kept = 0
-        @usableFromInline var broken = 0
+        /// How many of its claims nobody answered.
+        @usableFromInline var silent = 0
+        /// How many were answered under another key.
+        @usableFromInline var renamed = 0
 
         @inlinable
         init(contact: Contact) { self.contact = contact }
@@ -102,6 +113,11 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         /// How many of its claims that have not come true may be in the window.
         @inlinable
         func allowance(_ first: Int) -> Int { isLiar ? 0 : first + kept }
+
+        /// How many of its claims count as false. A node that answers under another key may have deceived the teller as it
+        /// deceives us, so that counts half.
+        @inlinable
+        var broken: Int { silent + renamed / 2 }
 
         /// Loss and churn break one claim or two of an honest node.
         @inlinable
@@ -149,11 +165,8 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         for (index, candidate) in candidates.enumerated() {
             if candidate.contact == contact {
                 // It has been asked and will say itself which key it has, or this is said again.
-                if candidate.state != .known || key == nil { return false }
-                if candidate.key == key {
-                    second(index, by: teller)
-                    return false
-                }
+                if candidate.key == key { second(index, by: teller) }
+                if candidate.state != .known || key == nil || candidate.key == key { return false }
                 ofContact += candidate.teller == teller && (candidate.isPreferred || !isPreferred) ? 1 : 0
             }
             if let key, candidate.key == key {
@@ -189,23 +202,45 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         return tellers.count - 1
     }
 
-    /// The claim at `index` is made again, by `teller`: it counts as that one's where that one is to be trusted more.
+    /// The claim at `index` is made again, by `teller`, which shares in what becomes of it, or has become. As long as it is
+    /// not tried it counts as that one's if that one is to be trusted more.
     @inlinable
     mutating func second(_ index: Int, by teller: Int?) {
-        guard let before = candidates[index].teller else { return }
-        guard let teller else { return candidates[index].teller = nil }
-        let isBetter = tellers[teller].kept - tellers[teller].broken > tellers[before].kept - tellers[before].broken
-        if isBetter { candidates[index].teller = teller }
+        let candidate = candidates[index]
+        guard let before = candidate.teller, before != teller else { return }
+        guard let teller else {
+            guard candidate.state == .known else { return }
+            candidates[index].teller = nil
+            candidates[index].seconds = []
+            return
+        }
+        guard !candidate.seconds.contains(teller) else { return }
+        switch candidate.state {
+        case .known where trust(in: teller) > trust(in: before):
+            candidates[index].teller = teller
+            candidates[index].seconds.append(before)
+            return
+        case .known, .asked, .slow: break
+        case .answered: tellers[teller].kept += 1
+        case .failed: tellers[teller].silent += 1
+        }
+        candidates[index].seconds.append(teller)
     }
 
-    /// Forgets one of too many claims: the farthest of the teller that has made most of those that are left.
+    @inlinable
+    func trust(in teller: Int) -> Int { tellers[teller].kept - tellers[teller].broken }
+
+    /// Forgets one of too many claims: the farthest of the teller that has made most of those that are left, of liars first.
     @inlinable
     mutating func dropOne() -> Contact? {
         var counts = [Int](repeating: 0, count: tellers.count)
         for candidate in candidates where candidate.state == .known {
             if let teller = candidate.teller { counts[teller] += 1 }
         }
-        let most = counts.indices.max { counts[$0] < counts[$1] }
+        let most = counts.indices.filter { counts[$0] > 0 }.max { left, right in
+            let (isLiar, isOtherLiar) = (tellers[left].isLiar, tellers[right].isLiar)
+            return isLiar == isOtherLiar ? counts[left] < counts[right] : isOtherLiar
+        }
         let last =
             candidates.lastIndex { $0.state == .known && $0.teller != nil && $0.teller == most }
             ?? candidates.lastIndex { $0.state == .known }
@@ -236,9 +271,9 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         guard candidate.state != .known, candidate.state != .answered else { return false }
         latency.add(now - candidate.asked)
         answeredCount += 1
-        if let teller = candidate.teller {
-            if candidate.state == .failed { tellers[teller].broken -= 1 }
-            if candidate.key == key { tellers[teller].kept += 1 } else { tellers[teller].broken += 1 }
+        for teller in candidate.voices {
+            if candidate.state == .failed { tellers[teller].silent -= 1 }
+            if candidate.key == key { tellers[teller].kept += 1 } else { tellers[teller].renamed += 1 }
         }
         candidate.state = .answered
         candidates.remove(at: index)
@@ -267,7 +302,7 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     mutating func giveUp(_ index: Int) {
         guard candidates[index].state != .failed else { return }
         candidates[index].state = .failed
-        if let teller = candidates[index].teller { tellers[teller].broken += 1 }
+        for teller in candidates[index].voices { tellers[teller].silent += 1 }
     }
 
     /// Ends the lookup with what it has.
@@ -317,10 +352,18 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         }
     }
 
-    /// The nodes that have answered, the closest first, at most `limits.closest`.
+    /// The nodes that have answered, the closest first, at most `limits.closest`: those that have named silent nodes only
+    /// if there are not enough others.
     @inlinable
     public var closest: [Candidate] {
-        Array(candidates.lazy.filter { $0.state == .answered }.prefix(limits.closest))
+        let liars = liars
+        let answered = candidates.indices.filter { candidates[$0].state == .answered }
+        guard answered.count > limits.closest, !liars.isEmpty else {
+            return answered.prefix(limits.closest).map { candidates[$0] }
+        }
+        var places = answered.filter { !liars.contains(candidates[$0].contact) }.prefix(limits.closest)
+        places += answered.filter { liars.contains(candidates[$0].contact) }.prefix(limits.closest - places.count)
+        return places.sorted().map { candidates[$0] }
     }
 
     /// Every node that was asked, in order.
@@ -335,16 +378,25 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
     @inlinable
     var inFlight: Int { candidates.count { $0.state == .asked } }
 
-    /// The places of the first nodes that have not failed: of each teller no more than it is allowed, and those of liars
-    /// only where there are not enough others.
+    /// The nodes that have named others of which too many were silent.
+    @inlinable
+    var liars: [Contact] { tellers.filter(\.isLiar).map(\.contact) }
+
+    /// The places of the first nodes that have not failed: of each teller no more than it is allowed, and liars and those
+    /// that they name only if there are not enough others. A window full of liars that answer would end the lookup.
     @inlinable
     var window: [Int] {
+        let liars = liars
         var window: [Int] = []
         var passedOver: [Int] = []
         var ofTeller = [Int](repeating: 0, count: tellers.count)
         for (index, candidate) in candidates.enumerated() where candidate.state != .failed {
             if window.count >= limits.closest { break }
             if candidate.state == .known, !hasRoomForNetwork(of: candidate) { continue }
+            if candidate.state == .answered, !liars.isEmpty, liars.contains(candidate.contact) {
+                passedOver.append(index)
+                continue
+            }
             if candidate.state != .answered, let teller = candidate.teller {
                 ofTeller[teller] += 1
                 if ofTeller[teller] > tellers[teller].allowance(limits.unprovenPerTeller) {
@@ -358,6 +410,8 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
         return window
     }
 
+    /// Whether another node of the candidate's network may be asked. Once some have been, each node that has named one is
+    /// believed about that network no more, so that those who name silent addresses do not speak for all others.
     @inlinable
     func hasRoomForNetwork(of candidate: Candidate) -> Bool {
         guard let network = candidate.contact.network else { return true }
@@ -367,7 +421,18 @@ public struct Lookup<Key: RoutingKey, Contact: RoutingContact> {
             all += 1
             if other.state != .failed { living += 1 }
         }
-        return living < limits.nodesPerNetwork && all < limits.queriesPerNetwork
+        guard living < limits.nodesPerNetwork else { return false }
+        if all < limits.queriesPerNetwork { return true }
+        guard all < limits.queriesPerNetwork + limits.furtherQueriesPerNetwork else { return false }
+        return hasOwnVoice(candidate, about: network)
+    }
+
+    /// Whether one of those that have named the candidate has named nobody else of `network` who has been asked.
+    @inlinable
+    func hasOwnVoice(_ candidate: Candidate, about network: Contact.Network) -> Bool {
+        let tried = candidates.filter { $0.state != .known && $0.contact.network == network }
+        guard candidate.teller != nil else { return !tried.contains { $0.teller == nil } }
+        return candidate.voices.contains { voice in !tried.contains { $0.voices.contains(voice) } }
     }
 
     @inlinable

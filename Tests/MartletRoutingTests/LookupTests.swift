@@ -251,6 +251,116 @@ struct LookupTests {
         #expect(asked == [1, 2])
     }
 
+    /// What becomes of a lookup in which each of `liars` names silent addresses in some networks, and one node, which is
+    /// asked last, the true closest, one in each of four networks. Returns those that were asked, in order.
+    private func ask(_ lookup: inout Search, liars: [[Place]], silent: Set<Int>) -> [Place] {
+        for number in liars.indices { lookup.add(Key16(0xF000 + UInt16(number)), at: Place(number), isPreferred: true) }
+        let honest = Place(99)
+        lookup.add(Key16(0xFF00), at: honest, isPreferred: true)
+        var asked: [Place] = []
+        while let next = lookup.nextQuery(at: start) {
+            asked.append(next.contact)
+            guard !silent.contains(next.contact.number) else {
+                lookup.failed(next.contact)
+                continue
+            }
+            for named in liars.indices.contains(next.contact.number) ? liars[next.contact.number] : [] {
+                lookup.add(Key16(UInt16(named.number)), at: named, isPreferred: true, toldBy: next.contact)
+            }
+            if next.contact == honest {
+                for network in 1...4 {
+                    let key = 0x1000 + UInt16(network)
+                    let place = Place(Int(key), network: network)
+                    lookup.add(Key16(key), at: place, isPreferred: true, toldBy: honest)
+                }
+            }
+            lookup.answered(next.contact, as: next.key ?? Key16(0), isPreferred: true, at: start)
+        }
+        #expect(lookup.isFinished)
+        return asked
+    }
+
+    @Test("nodes that name silent addresses in the networks of the closest do not keep those from being asked")
+    func silentAddresses() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        // Pairs of liars use up what a network is asked on anybody's word. One that has told the truth before, and so is
+        // trusted more than the honest node, names the true one itself behind a silent one.
+        let places = (0..<9).map { Place(200 + $0, network: 1 + $0 / 5) }
+        let liars = [
+            [places[0], places[1]], [places[2], places[3]],
+            [Place(150, network: 9), places[4], Place(0x1001, network: 1)], [places[5], places[6]],
+            [places[7], places[8]],
+        ]
+        let asked = ask(&lookup, liars: liars, silent: Set(200..<209))
+        #expect(asked.count { $0.number >= 200 && $0.number < 209 } == 9)
+        #expect(lookup.closest.map(\.contact.number) == [150, 0x1001, 0x1002, 0x1003])
+    }
+
+    @Test("however many nodes name silent addresses in one network, it is asked no more often than the limits say")
+    func silentNetwork() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        let liars = (0..<40).map { number in (0..<2).map { Place(200 + 2 * number + $0, network: 1) } }
+        let asked = ask(&lookup, liars: liars, silent: Set(200..<280))
+        let limits = lookup.limits
+        #expect(asked.count { $0.network == 1 } == limits.queriesPerNetwork + limits.furtherQueriesPerNetwork)
+    }
+
+    @Test("nodes that answer, but name silent ones, do not end a lookup by being the closest")
+    func answeringLiars() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        let liars = (0..<8).map { number in (0..<2).map { Place(200 + 2 * number + $0) } }
+        _ = ask(&lookup, liars: liars, silent: Set(200..<216))
+        #expect(lookup.closest.map(\.contact.number) == [0x1001, 0x1002, 0x1003, 0x1004])
+        // Those who name the same share the blame, whoever named it first, and it costs two queries in all.
+        var colluding = Search(target: Key16(0), limits: limits(), at: start)
+        let same = (0..<8).map { _ in [Place(200), Place(201)] }
+        let asked = ask(&colluding, liars: same, silent: [200, 201])
+        #expect(asked.count { $0.number == 200 || $0.number == 201 } == 2)
+        #expect(colluding.closest.map(\.contact.number) == [0x1001, 0x1002, 0x1003, 0x1004])
+    }
+
+    @Test("a node that names one which answers under another key is still believed")
+    func renamed() {
+        var lookup = Search(target: Key16(0), limits: limits(), at: start)
+        let honest = Place(1)
+        let other = Place(2)
+        lookup.add(Key16(0xF000), at: honest, isPreferred: true)
+        lookup.add(Key16(0xF001), at: other, isPreferred: true)
+        _ = lookup.nextQuery(at: start)
+        for number in 10..<16 {
+            lookup.add(Key16(UInt16(number)), at: Place(number), isPreferred: true, toldBy: honest)
+        }
+        lookup.answered(honest, as: Key16(0xF000), isPreferred: true, at: start)
+        var asked: [Int] = []
+        while let next = lookup.nextQuery(at: start) {
+            asked.append(next.contact.number)
+            // Two of them show everybody another key.
+            let number = UInt16(next.contact.number)
+            let key = number == 10 || number == 11 ? Key16(0xFF00 + number) : next.key
+            lookup.answered(next.contact, as: key ?? Key16(0), isPreferred: true, at: start)
+        }
+        #expect(asked.prefix(6) == [10, 11, 12, 13, 14, 15])
+        #expect(lookup.closest.map(\.contact.number) == [12, 13, 14, 15])
+        // One that names living addresses under false keys is left for last after four.
+        var deceived = Search(target: Key16(0), limits: limits(), at: start)
+        deceived.add(Key16(0xF000), at: honest, isPreferred: true)
+        for number in 2...5 { deceived.add(Key16(0xF000 + UInt16(number)), at: Place(number), isPreferred: true) }
+        _ = deceived.nextQuery(at: start)
+        for number in 10..<26 {
+            deceived.add(Key16(UInt16(number)), at: Place(number), isPreferred: true, toldBy: honest)
+        }
+        deceived.answered(honest, as: Key16(0xF000), isPreferred: true, at: start)
+        var tried = 0
+        while let next = deceived.nextQuery(at: start) {
+            let number = next.contact.number
+            tried += number >= 10 ? 1 : 0
+            deceived.answered(
+                next.contact, as: number >= 10 ? Key16(0xFF00 + UInt16(number)) : next.key ?? Key16(0),
+                isPreferred: true, at: start)
+        }
+        #expect(tried == 4)
+    }
+
     @Test("a node that answers under another key than was said stands where that key belongs")
     func otherKey() {
         var lookup = Search(target: Key16(0), limits: limits(), at: start)
