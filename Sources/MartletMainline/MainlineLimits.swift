@@ -59,6 +59,8 @@ public struct MainlineLimits: Hashable, Sendable {
     public var announceEvery = Duration.seconds(15 * 60)
     /// After how long our own items are put again, give or take a tenth.
     public var putEvery = Duration.seconds(3600)
+    /// How far apart our announcements and items begin that are repeated because the node has joined anew.
+    public var repeatSpacing = Duration.milliseconds(250)
     /// How long write tokens are made with the same secret. Each is good for this long at least, and twice at most.
     public var tokenRotation = Duration.seconds(5 * 60)
     /// How long until a failed attempt to join is repeated; twice as long after each further one.
@@ -67,6 +69,10 @@ public struct MainlineLimits: Hashable, Sendable {
     public var joinRetryMaximum = Duration.seconds(300)
     /// How many addresses of nodes that were saved are tried at once.
     public var savedNodes = 200
+    /// How many nodes are kept that others have named in a family in which few are known, until they have been tried.
+    public var hearsay = 16
+    /// How many of them the nodes of one IPv4 /24 or IPv6 /64 may name.
+    public var hearsayPerTeller = 2
 
     /// The defaults, which suit a node in the public DHT.
     public init() {}

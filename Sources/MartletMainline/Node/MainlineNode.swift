@@ -39,10 +39,10 @@ public struct MainlineNode: ~Copyable {
         /// Addresses to begin with, and nodes that were known before.
         var bootstrap: [SocketAddress] = []
         var saved: [CompactNode] = []
+        var hearsay: Hearsay
 
-        var isUnreachable: Bool { if case .unreachable = join { true } else { false } }
         /// Whether nobody answers at all.
-        var isSilent: Bool { isUnreachable || silence.isTotal(known: table.count) }
+        var isSilent: Bool { silence.isTotal(known: table.count) }
     }
 
     /// How the node behaves.
@@ -83,7 +83,11 @@ public struct MainlineNode: ~Copyable {
         let limits = configuration.limits
         let id = NodeID(using: &generator)
         sides = [configuration.usesV4 ? IPAddress.Family.v4 : nil, configuration.usesV6 ? .v6 : nil].map { family in
-            family.map { Side(family: $0, table: RoutingTable(own: id, limits: limits.routing, at: now)) }
+            family.map {
+                Side(
+                    family: $0, table: RoutingTable(own: id, limits: limits.routing, at: now),
+                    hearsay: Hearsay(limits: limits))
+            }
         }
         peers = PeerStore(limits: limits, hash: SipHash(using: &generator))
         items = ItemStore(limits: limits, hash: SipHash(using: &generator))

@@ -51,7 +51,7 @@ extension MainlineNode {
         guard let side = side(family), side.join != .joining || side.awaitsBootstrap else { return }
         let isNew = side.failedJoins == 0 && !side.awaitsBootstrap
         sides[Int(family.rawValue)]?.awaitsBootstrap = false
-        guard side.table.count > 0 || !side.bootstrap.isEmpty || !side.saved.isEmpty else {
+        guard side.table.count > 0 || !side.bootstrap.isEmpty || !side.saved.isEmpty || !side.hearsay.isEmpty else {
             if isNew {
                 sides[Int(family.rawValue)]?.awaitsBootstrap = true
                 setJoin(.joining, family, at: now)
@@ -84,13 +84,16 @@ extension MainlineNode {
         let place = Int(family.rawValue)
         guard report.answered > 0 else { return failJoin(family, at: now) }
         sides[place]?.failedJoins = 0
+        sides[place]?.hearsay.joined()
         sides[place]?.neighbourhood = Neighbourhood(at: now)
         setJoin(.joined, family, at: now)
         tellReached(true, family)
-        // What others should know of us they may have forgotten meanwhile.
+        // What others should know of us they may have forgotten meanwhile; but they are not told all of it at once.
+        var next = now
         for index in repetitions.indices where repetitions[index].family == family {
-            repetitions[index].next = now
+            repetitions[index].next = next
             repetitions[index].pause = .seconds(60)
+            next = min(next + configuration.limits.repeatSpacing, now + configuration.limits.announceEvery)
         }
     }
 
@@ -105,7 +108,7 @@ extension MainlineNode {
     mutating func endSilence(_ family: IPAddress.Family, at now: Instant) {
         let place = Int(family.rawValue)
         sides[place]?.silence.answered()
-        guard sides[place]?.isUnreachable == true else { return }
+        guard case .unreachable = sides[place]?.join else { return }
         sides[place]?.join = .unreachable(retryAt: now)
         nextHousekeeping = now
     }
@@ -115,6 +118,8 @@ extension MainlineNode {
         let limits = configuration.limits
         let wait = limits.joinRetry.doubled(side.failedJoins, atMost: limits.joinRetryMaximum)
         sides[Int(family.rawValue)]?.failedJoins += 1
+        sides[Int(family.rawValue)]?.hearsay.attemptFailed()
+        sides[Int(family.rawValue)]?.silence.gaveUp()
         setJoin(.unreachable(retryAt: now + wait), family, at: now)
         tellReached(false, family)
         events.append(.needsBootstrap(family))
@@ -262,7 +267,8 @@ extension MainlineNode {
         return min(nextCheck, table.checkDeadline, table.refreshDeadline, sides[place]?.neighbourhood.next ?? .never)
     }
 
-    /// Pings a few nodes while nobody answers: those that asked us first, then those that are known, in turn.
+    /// Pings a few nodes while nobody answers: those that asked us first, then those that are known, in turn, and one of
+    /// those that are known by hearsay.
     private mutating func probe(_ place: Int, at now: Instant, using generator: inout some RandomNumberGenerator) {
         guard sides[place]?.silence.mayProbe(at: now) == true, let side = sides[place] else { return }
         let known = side.table.nodes.map(\.contact) + side.saved.map(\.address)
@@ -272,6 +278,10 @@ extension MainlineNode {
             } else if !known.isEmpty, let turn = sides[place]?.silence.nextTurn(of: known.count) {
                 send(.ping, to: known[turn], .check, at: now, using: &generator)
             }
+        }
+        // Hearsay takes no turn of a node that is known.
+        if maySend(at: now), let node = sides[place]?.hearsay.nextTurn() {
+            send(.ping, to: node, .check, at: now, using: &generator)
         }
     }
 
@@ -287,6 +297,8 @@ extension MainlineNode {
             interval = configuration.limits.putEvery
             search = refresh(item, repetition.family, at: now, using: &generator)
         }
+        // If there is no room for one more lookup, there will be.
+        guard search != nil else { return repetitions[index].next = now + repetitions[index].pause }
         // A tenth more or less, so that what began together does not stay together.
         let tenth =
             Int64(generator.next(upperBound: UInt64(max(1, interval.nanoseconds / 5)))) - interval.nanoseconds / 10

@@ -108,10 +108,12 @@ extension MainlineNode {
     private mutating func begin(_ search: Search, at now: Instant) {
         var search = search
         guard let side = side(search.family) else { return }
+        let isJoin = if case .join = search.purpose { true } else { false }
+        if isJoin { sides[Int(search.family.rawValue)]?.hearsay.attemptBegan() }
         let old = search.lookup
         // It may have waited, and what is known now may be more.
         search.lookup = Lookup(target: old.target, limits: old.limits, latency: side.latency, at: now)
-        side.table.closest(to: old.target, count: 2 * old.limits.closest, into: &found)
+        side.table.closest(to: old.target, count: 4 * old.limits.closest, into: &found)
         for node in found { search.lookup.add(node.key, at: node.contact, isPreferred: node.isPreferred) }
         if found.count < old.limits.closest {
             for address in side.bootstrap { search.lookup.add(nil, at: address, isPreferred: true) }
@@ -119,6 +121,10 @@ extension MainlineNode {
             for node in side.saved where side.join != .joined {
                 search.lookup.add(
                     node.id, at: node.address, isPreferred: isPreferred(node.id, at: node.address.ip))
+            }
+            for (node, teller) in side.hearsay.nodes {
+                search.lookup.add(
+                    node.id, at: node.address, isPreferred: isPreferred(node.id, at: node.address.ip), toldBy: teller)
             }
             // Those that did not answer lately may do so now that nobody else does.
             for node in side.table.nodes where node.failures > 0 {
@@ -255,7 +261,7 @@ extension MainlineNode {
         at now: Instant
     ) {
         let family = searches[index].family
-        addNodes(of: message, datagram, from: source, to: index, family)
+        addNodes(of: message, datagram, from: source, to: index, family, at: now)
         searches[index].lookup.answered(source, as: id, isPreferred: isPreferred(id, at: source.ip), at: now)
         if message.token.isThere, message.token.count <= 64 {
             searches[index].tokens[source] = message.token.bytes(in: datagram)
@@ -281,7 +287,7 @@ extension MainlineNode {
 
     private mutating func addNodes(
         of message: KRPCMessage, _ datagram: RawSpan, from source: SocketAddress, to index: Int,
-        _ family: IPAddress.Family
+        _ family: IPAddress.Family, at now: Instant
     ) {
         let limit = configuration.limits.lookup.candidatesPerAnswer
         var named: [CompactNode] = []
@@ -291,7 +297,7 @@ extension MainlineNode {
         }
         for node in named where accepts(node.address) && node.id != side(node.address.ip.family)?.table.own {
             guard node.address.ip.family == family else {
-                noteOther(node)
+                noteOther(node, toldBy: source, at: now)
                 continue
             }
             searches[index].lookup.add(
@@ -300,15 +306,16 @@ extension MainlineNode {
     }
 
     /// A node of the other family, told of while this one was asked: a way in where nobody is known there (BEP 32).
-    private mutating func noteOther(_ node: CompactNode) {
+    private mutating func noteOther(_ node: CompactNode, toldBy source: SocketAddress, at now: Instant) {
         let place = Int(node.address.ip.family.rawValue)
-        guard let side = sides[place], side.table.count < 8, !side.saved.contains(where: { $0.address == node.address })
+        guard let side = sides[place], side.table.count < 8,
+            !side.saved.contains(where: { $0.address == node.address }),
+            sides[place]?.hearsay.add(node, toldBy: source) == true
         else { return }
-        if side.saved.count >= configuration.limits.savedNodes { sides[place]?.saved.removeFirst() }
-        sides[place]?.saved.append(node)
-        guard side.isUnreachable else { return }
-        sides[place]?.join = .unreachable(retryAt: .start)
-        nextHousekeeping = .start
+        guard case .unreachable(let retry) = side.join, let next = sides[place]?.hearsay.hastened(retry, at: now)
+        else { return }
+        sides[place]?.join = .unreachable(retryAt: next)
+        nextHousekeeping = min(nextHousekeeping, next)
     }
 
     /// Hands out those of `peers` that the lookup has not found before.

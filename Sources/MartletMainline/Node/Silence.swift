@@ -1,6 +1,7 @@
 import MartletRuntime
 
-/// Whether anybody answers in one family: how many queries in a row nobody has, and since when.
+/// Whether anybody answers in one family: how many queries in a row nobody has, and since when. Nothing else in the node
+/// knows that; `JoinState` says only what the node does about it.
 ///
 /// When nobody at all answers, that says nothing about any one node: the network is away, or this host is. So nothing
 /// is counted against the nodes of the table then, and a few of them are probed until one answers.
@@ -12,6 +13,8 @@ struct Silence {
     private static let longest = Duration.seconds(10)
 
     private var unanswered = 0
+    /// Whether the node has given up joining since somebody answered last.
+    private var hasGivenUp = false
     /// When the first query that nobody has answered was sent.
     private var began: Instant?
     /// When nodes may be probed again.
@@ -22,13 +25,17 @@ struct Silence {
 
     mutating func timedOut() { unanswered += 1 }
 
+    mutating func gaveUp() { hasGivenUp = true }
+
     mutating func answered() {
         unanswered = 0
+        hasGivenUp = false
         began = nil
     }
 
-    /// Whether so many have not answered that it is hardly theirs, when `known` nodes are known.
-    func isTotal(known: Int) -> Bool { unanswered >= max(2, min(8, known)) }
+    /// Whether nobody answers at all: so many have not, when `known` nodes are known, that it is hardly theirs, or joining
+    /// has failed and nobody has answered since.
+    func isTotal(known: Int) -> Bool { hasGivenUp || unanswered >= max(2, min(8, known)) }
 
     /// How long nobody has answered, once that is long.
     func duration(at now: Instant) -> Duration? {
