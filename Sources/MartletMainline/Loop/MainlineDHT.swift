@@ -18,7 +18,12 @@ public final class MainlineDHT {
     public let environment: any Environment
     // It is touched for every datagram, on the loop alone, and calls nobody back.
     @exclusivity(unchecked) var node: MainlineNode
-    var searches: [SearchID: MainlineSearch] = [:]
+    /// A search is its user's, and ends when that one lets go of it.
+    private struct Held {
+        weak var search: MainlineSearch?
+    }
+
+    private var searches: [SearchID: Held] = [:]
     private var ports: [IPAddress.Family: any DatagramPort] = [:]
     private var timer: LoopTimer!
     private var saveTimer: LoopTimer!
@@ -100,10 +105,9 @@ public final class MainlineDHT {
         timer.cancel()
         saveTimer.cancel()
         for port in ports.values { port.onDatagram = nil }
-        // A search that is released cancels its ids here, which must not happen while the table is being changed.
-        let ending = searches
+        let ending = searches.values.compactMap(\.search)
         searches = [:]
-        for search in ending.values { search.finish() }
+        for search in ending { search.finish() }
         guard let file = configuration.file, node.hasNodesToSave else { return }
         await Self.write(node.saved(at: environment.loop.now), to: file, environment)
     }
@@ -153,7 +157,7 @@ public final class MainlineDHT {
                 if isBeginning { early.append((id, event)) }
                 return
             }
-            search.take(event)
+            search.search?.take(event)
             if case .ended = event { searches[id] = nil }
         case .needsBootstrap: resolve()
         case .outsideAddress, .join, .reached: break
@@ -167,13 +171,19 @@ public final class MainlineDHT {
         let id = change(body)
         isBeginning = false
         guard let id else { return early.removeAll() }
-        searches[id] = search
+        searches[id] = Held(search: search)
         search.begin(id)
         for (number, event) in early where number == id {
             search.take(event)
             if case .ended = event { searches[id] = nil }
         }
         early.removeAll()
+    }
+
+    /// Ends the lookup `id`.
+    func cancel(_ id: SearchID) {
+        searches[id] = nil
+        change { node, _, _ in node.cancel(id) }
     }
 
     // MARK: Bootstrap

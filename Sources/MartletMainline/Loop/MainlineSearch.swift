@@ -183,11 +183,6 @@ extension MainlineDHT {
         return search
     }
 
-    func cancel(_ id: SearchID) {
-        searches[id] = nil
-        change { node, _, _ in node.cancel(id) }
-    }
-
     /// How the node is doing, family by family.
     public var status: [MainlineStatus] {
         families.compactMap { family in
