@@ -145,17 +145,21 @@ extension NodeDriver {
         }
         status.connections = connections
         status.known = metadata.book.count
-        status.dht = (dht?.status ?? []).map {
-            NodeStatus.DHT(
-                family: $0.family, state: $0.join, unanswered: $0.unanswered, nodes: $0.nodes.count,
-                outsideAddress: $0.outsideAddress)
-        }
+        status.dht = partsInDHT
         status.store = NodeStatus.Store(
             path: configuration.keepsFiles ? store?.path : nil, waiting: store?.statistics.waiting ?? 0,
             trouble: store?.trouble)
         status.memory = NodeStatus.Memory(used: swarm.memory.used, limit: swarm.memory.limit)
         status.warnings = warnings
         return status
+    }
+
+    private var partsInDHT: [NodeStatus.DHT] {
+        (dht?.status ?? []).map {
+            NodeStatus.DHT(
+                family: $0.family, state: $0.join, unanswered: $0.unanswered, nodes: $0.nodes.count,
+                outsideAddress: $0.outsideAddress)
+        }
     }
 
     private var connections: NodeStatus.Connections {
@@ -186,16 +190,7 @@ extension NodeDriver {
                 name: "database", isOK: trouble == nil && store != nil, isRequired: false,
                 detail: trouble.map { "\($0); it goes on in memory" } ?? "the peer database takes what is written"),
         ]
-        if let dht {
-            let states = dht.status
-            let isJoined = states.contains { $0.join == .joined }
-            checks.append(
-                HealthCheck(
-                    name: "dht", isOK: isJoined, isRequired: false,
-                    detail: isJoined
-                        ? "joined, with \(states.reduce(0) { $0 + $1.nodes.count }) nodes"
-                        : "nobody in the DHT has answered yet"))
-        }
+        if dht != nil { checks.append(HealthCheck(ofDHT: partsInDHT)) }
         if !topics.isEmpty {
             let count = discovery.neighbourCount
             checks.append(
@@ -228,6 +223,24 @@ extension NodeDriver {
         case .lost(let count, let error): warn("\(count) changes to the peer database were lost (\(error))")
         case .migrated, .recovered: break
         }
+    }
+}
+
+extension HealthCheck {
+    /// How the DHT is doing: well if the node has joined in one family and somebody answers there.
+    init(ofDHT families: [NodeStatus.DHT]) {
+        let isReached = families.contains { $0.state == .joined && $0.unanswered == nil }
+        var detail = "nobody in the DHT has answered yet"
+        if isReached {
+            detail = "joined, with \(families.reduce(0) { $0 + $1.nodes }) nodes"
+        } else if let silence = families.compactMap(\.unanswered).min() {
+            // Somebody in the other family may have answered later than anybody in this one.
+            let seconds = silence.nanoseconds / 1_000_000_000
+            detail = "no answers for \(seconds < 120 ? "\(seconds) s" : "\(seconds / 60) min")"
+        } else if families.contains(where: { $0.state == .joining }) {
+            detail = "joining"
+        }
+        self.init(name: "dht", isOK: isReached, isRequired: false, detail: detail)
     }
 }
 
