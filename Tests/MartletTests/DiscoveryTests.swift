@@ -67,7 +67,7 @@ struct DiscoveryTests {
                 let isNew = dialled.insert(peer).inserted
                 #expect(isNew)
                 machine.connected(peer)
-                machine.proved(peer, topics: [chess], at: now)
+                machine.proved(peer, topics: [chess], isChosen: true, at: now)
                 machine.dialled(.peer(peer), reached: peer, at: now)
             }
         }
@@ -163,7 +163,7 @@ struct DiscoveryTests {
         var machine = Self.machine([chess, music], target: 8)
         #expect(machine.share == 4)
         for number in 0..<4 {
-            machine.proved(peer(number), topics: [chess], at: now)
+            machine.proved(peer(number), topics: [chess], isChosen: true, at: now)
             machine.connected(peer(number))
         }
         machine.heard(of: peer(10), at: [], topics: [chess], now: now)
@@ -183,7 +183,7 @@ struct DiscoveryTests {
         let outcome11 = machine.searches(at: now)
         #expect(outcome11.isEmpty)
         machine.beginSearching(at: now)
-        machine.proved(peer(1), topics: [chess], at: now)
+        machine.proved(peer(1), topics: [chess], isChosen: true, at: now)
         var times: [Instant] = []
         var time = now
         while time < now + .seconds(7200) {
@@ -196,6 +196,29 @@ struct DiscoveryTests {
         machine.lost(peer(1))
         machine.searchSoon(at: time)
         #expect(machine.deadline < time + .seconds(2))
+    }
+
+    @Test("whoever comes by itself, in whatever number, keeps nobody from dialling half of a topic's share")
+    func strangersComeIn() {
+        var machine = Self.machine(target: 16, seed: 5)
+        for number in 0..<64 {
+            machine.connected(peer(number))
+            machine.proved(peer(number), topics: [chess], isChosen: false, at: now)
+        }
+        for number in 64..<96 { machine.heard(of: peer(number), at: [], topics: [chess], from: nil, now: now) }
+        var chosen: Set<PeerID> = []
+        while case .peer(let peer)? = machine.nextDial(at: now) {
+            machine.connected(peer)
+            machine.dialled(.peer(peer), reached: peer, at: now)
+            machine.proved(peer, topics: [chess], isChosen: true, at: now)
+            chosen.insert(peer)
+        }
+        #expect(chosen.count == machine.share / 2 && machine.chosenCount == chosen.count)
+        // One that has come by itself counts once this node has dialled it as well.
+        machine.lost(chosen.min() ?? peer(64))
+        machine.chose(peer(0))
+        let next = machine.nextDial(at: now)
+        #expect(next == nil && machine.chosenCount == machine.share / 2)
     }
 
     @Test("two hundred with a target of eight come to rest, everyone with eight at least and nobody far beyond")
@@ -218,9 +241,10 @@ struct DiscoveryTests {
         func join(_ one: Int, _ other: Int, _ time: Instant) {
             guard links.insert([min(one, other), max(one, other)]).inserted else { return }
             for (mine, theirs) in [(one, other), (other, one)] {
+                let origin = LeaseTable.Origin(network: nil, isChosen: mine == one)
                 machines[mine].connected(peers[theirs])
-                machines[mine].proved(peers[theirs], topics: [chess], at: time)
-                tables[mine].connected(peers[theirs], at: time)
+                machines[mine].proved(peers[theirs], topics: [chess], isChosen: mine == one, at: time)
+                tables[mine].connected(peers[theirs], from: origin, at: time)
                 tables[mine].hold(peers[theirs], for: .topic(chess), worth: 10, at: time)
             }
         }

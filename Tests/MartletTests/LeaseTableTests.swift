@@ -22,6 +22,8 @@ private let peers: [PeerID] = (0..<100).map { number in
 @Suite("Leases on connections")
 struct LeaseTableTests {
     private let now = Instant.start + .seconds(100)
+    /// Where nothing is known of.
+    private let place = LeaseTable.Origin(network: nil, isChosen: false)
     private let chess = LeaseReason.topic(TopicKey("chess"))
     private let music = LeaseReason.topic(TopicKey("music"))
 
@@ -50,8 +52,8 @@ struct LeaseTableTests {
     @Test("a peer that nothing holds is let go once it has lingered, and one that something holds stays")
     func unheld() {
         var table = table()
-        table.connected(peers[0], at: now)
-        table.connected(peers[1], at: now)
+        table.connected(peers[0], from: place, at: now)
+        table.connected(peers[1], from: place, at: now)
         table.hold(peers[1], for: chess, worth: 10, at: now)
         var closing = table.nextClosing(at: now + .seconds(4))
         #expect(closing == nil && table.deadline == now + table.limits.linger)
@@ -69,9 +71,9 @@ struct LeaseTableTests {
     @Test("a lease ends at its time, and one that takes its place in time does not")
     func ends() {
         var table = table()
-        table.connected(peers[0], at: now)
+        table.connected(peers[0], from: place, at: now)
         table.hold(peers[0], for: .arrival, worth: 1, until: now + .seconds(60), at: now)
-        table.connected(peers[1], at: now)
+        table.connected(peers[1], from: place, at: now)
         table.hold(peers[1], for: .use, worth: 5, until: now + .seconds(60), at: now)
         let first = play(&table, from: now, to: now + .seconds(50))
         #expect(first.isEmpty)
@@ -88,7 +90,7 @@ struct LeaseTableTests {
     func inUse() {
         var table = table()
         for (number, peer) in peers.enumerated() {
-            table.connected(peer, at: now)
+            table.connected(peer, from: place, at: now)
             if number < 10 { table.hold(peer, for: .stream, worth: 50, at: now) }
             if (10..<20).contains(number) { table.hold(peer, for: .user, worth: 100, at: now) }
             table.hold(peer, for: chess, worth: 10, at: now)
@@ -103,7 +105,7 @@ struct LeaseTableTests {
     func surplus() {
         var table = table()
         for (number, peer) in peers.prefix(30).enumerated() {
-            table.connected(peer, at: now)
+            table.connected(peer, from: place, at: now)
             table.hold(peer, for: chess, worth: 10, at: now)
             if number >= 12 { table.hold(peer, for: .use, worth: 5, until: .never, at: now) }
         }
@@ -112,7 +114,7 @@ struct LeaseTableTests {
         #expect(Set(closed.prefix(12).map(\.peer)) == Set(peers.prefix(12)))
         #expect(closed.prefix(12).map(\.peer) != peers.prefix(12).sorted(), "of those worth as much, one at random")
         for peer in peers[40..<44] {
-            table.connected(peer, at: now + .seconds(3600))
+            table.connected(peer, from: place, at: now + .seconds(3600))
             table.hold(peer, for: chess, worth: 10, at: now + .seconds(3600))
         }
         let later = play(&table, from: now + .seconds(3600), to: now + .seconds(7200))
@@ -123,11 +125,11 @@ struct LeaseTableTests {
     func shares() {
         var table = table()
         for peer in peers.prefix(4) {
-            table.connected(peer, at: now)
+            table.connected(peer, from: place, at: now)
             table.hold(peer, for: music, worth: 1, at: now)
         }
         for peer in peers[4..<40] {
-            table.connected(peer, at: now)
+            table.connected(peer, from: place, at: now)
             table.hold(peer, for: chess, worth: 10, at: now)
         }
         let closed = play(&table, from: now, to: now + .seconds(3600))
@@ -138,22 +140,70 @@ struct LeaseTableTests {
     func crowd() {
         var table = table()
         for peer in peers.prefix(15) {
-            table.connected(peer, at: now)
+            table.connected(peer, from: place, at: now)
             table.hold(peer, for: chess, worth: 10, at: now)
         }
         for peer in peers[15...] {
-            table.connected(peer, at: now)
+            table.connected(peer, from: place, at: now)
             table.hold(peer, for: .arrival, worth: 1, until: now + table.limits.arrival, at: now)
         }
         let closed = play(&table, from: now, to: now + .seconds(3600))
         #expect(Set(closed.map(\.peer)) == Set(peers[15...]) && closed.allSatisfy { $0.cause == .unheld })
     }
 
+    @Test("many of one network push out nobody of another, however much they use this node")
+    func crowdOfNetwork() {
+        var table = table()
+        for (number, peer) in peers.enumerated() {
+            let network = number < 12 ? IPAddress(9, UInt8(number), 1, 0) : IPAddress(6, 6, 6, 0)
+            table.connected(peer, from: LeaseTable.Origin(network: network, isChosen: false), at: now)
+            table.hold(peer, for: chess, worth: 10, at: now)
+            if number >= 12 { table.hold(peer, for: .use, worth: 5, at: now) }
+        }
+        let closed = play(&table, from: now, to: now + .seconds(3600))
+        #expect(closed.count == 85 && Set(closed.map(\.peer)).isDisjoint(with: peers.prefix(12)))
+    }
+
+    @Test("whoever comes from everywhere pushes out none of those that this side chose, up to half of a topic's share")
+    func chosen() {
+        var table = table(share: 8)
+        for (number, peer) in peers.enumerated() {
+            let network = IPAddress(9, UInt8(number), 1, 0)
+            table.connected(peer, from: LeaseTable.Origin(network: network, isChosen: number < 4), at: now)
+            table.hold(peer, for: chess, worth: 10, at: now)
+            if number >= 4 { table.hold(peer, for: .use, worth: 5, at: now) }
+        }
+        let closed = play(&table, from: now, to: now + .seconds(3600))
+        #expect(closed.count == 85 && Set(closed.map(\.peer)).isDisjoint(with: peers.prefix(4)))
+        // One more connection, which this side has not dialled, takes nothing away.
+        table.connected(peers[0], from: place, at: now + .seconds(3600))
+        for peer in peers[20..<60] {
+            table.connected(peer, from: place, at: now + .seconds(3600))
+            table.hold(peer, for: chess, worth: 20, at: now + .seconds(3600))
+        }
+        let later = play(&table, from: now + .seconds(3600), to: now + .seconds(7200))
+        #expect(later.count >= 25 && !later.map(\.peer).contains(peers[0]))
+    }
+
+    @Test("a lease that ends by itself is told, so that nothing goes by what it was worth")
+    func endTold() {
+        var table = table()
+        table.hold(peers[0], for: .use, worth: 5, until: now + .seconds(60), at: now)
+        _ = play(&table, from: now, to: now + .seconds(50))
+        var ended = table.nextEnded()
+        #expect(ended == nil)
+        _ = play(&table, from: now + .seconds(50), to: now + .seconds(100))
+        ended = table.nextEnded()
+        #expect(ended == peers[0] && table.worth(of: peers[0]) == 0)
+        ended = table.nextEnded()
+        #expect(ended == nil)
+    }
+
     @Test("who is revoked is let go at once, whatever held it, and the user's lease alone outlives a connection")
     func revoked() {
         var table = table()
         for peer in peers.prefix(2) {
-            table.connected(peer, at: now)
+            table.connected(peer, from: place, at: now)
             table.hold(peer, for: .user, worth: 100, at: now)
             table.hold(peer, for: chess, worth: 10, at: now)
         }
@@ -173,7 +223,7 @@ struct LeaseTableTests {
     @Test("a lease is released once, and a later one for the same reason is not its")
     func release() {
         var table = table()
-        table.connected(peers[0], at: now)
+        table.connected(peers[0], from: place, at: now)
         let first = table.hold(peers[0], for: .stream, worth: 50, at: now)
         let second = table.hold(peers[0], for: .stream, worth: 50, at: now)
         table.release(first, at: now)
@@ -186,7 +236,7 @@ struct LeaseTableTests {
     @Test("a node that is there for whoever comes lets nobody go for being of no use")
     func open() {
         var table = table(closesUnheld: false)
-        for peer in peers { table.connected(peer, at: now) }
+        for peer in peers { table.connected(peer, from: place, at: now) }
         let closed = play(&table, from: now, to: now + .seconds(86_400))
         #expect(closed.isEmpty && table.deadline == .never)
     }
@@ -197,7 +247,7 @@ struct LeaseTableTests {
         for turn in 0..<10_000 {
             let peer = peers[turn % 100]
             let time = now + .milliseconds(turn)
-            table.connected(peer, at: time)
+            table.connected(peer, from: place, at: time)
             table.hold(peer, for: .arrival, worth: 1, until: time + .seconds(60), at: time)
             table.hold(peer, for: .use, worth: 5, until: time + .seconds(600), at: time)
             table.disconnected(peer, at: time)

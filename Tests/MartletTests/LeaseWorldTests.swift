@@ -69,4 +69,29 @@ struct LeaseWorldTests {
         let wasCut = host.events.contains { if case .disconnected(user.id, _) = $0 { true } else { false } }
         #expect(host.connected.contains(user.id) && !wasCut)
     }
+
+    @Test("peers that keep a stream of theirs open yield all the same when there are too many")
+    func idleStreams() throws {
+        let play = NodeWorld(seed: 283)
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        configuration.targetConnections = 2
+        let host = play.add(configuration) { node, _ in
+            await node.handle("/wait/1.0.0") { stream in _ = try? await stream.read() }
+        }
+        configuration.bootstrap = [.multiaddr(host.address)]
+        configuration.targetConnections = 32
+        var open = 0
+        for number in 0..<12 {
+            play.add(configuration, after: .milliseconds(500 + 10 * number)) { node, member in
+                try await member.host.environment?.loop.sleep(for: .seconds(1))
+                let stream = try await node.open("/wait/1.0.0", to: host.id)
+                try await stream.write(Bytes(utf8: "."))
+                open += 1
+                _ = try? await stream.read()
+            }
+        }
+        try play.world.run(within: .seconds(30)) { open > 8 }
+        try play.world.run(within: .seconds(120)) { host.connected.count <= 4 }
+    }
 }

@@ -194,7 +194,7 @@ public actor Node {
     private func serve(_ handler: Handler, on driver: NodeDriver) {
         let body = handler.body
         driver.swarm.handle(handler.name, limit: handler.limit) { [weak driver] stream, _ in
-            driver?.use(stream)
+            driver?.accepted(stream)
             Task { await body(stream) }
         }
     }

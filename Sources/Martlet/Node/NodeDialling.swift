@@ -153,7 +153,7 @@ extension NodeDriver {
                 pause = .seconds(1)
             } else if isUseless {
                 pause = Self.longestBootstrapPause
-            } else if peer == nil || discovery.neighbourCount == 0 || configuration.topics.isEmpty {
+            } else if peer == nil || discovery.chosenCount == 0 || configuration.topics.isEmpty {
                 for address in bootstrap.dialled {
                     peer = (try? await swarm.connect(to: address))?.peer ?? peer
                     guard let peer, swarm.isConnected(to: peer) else { continue }
@@ -219,11 +219,13 @@ extension NodeDriver {
     }
 
     func open(_ name: String, to peer: PeerID) async throws(MartletError) -> MartletTransport.Stream {
-        hold(peer, for: .use, worth: Worth.use, lasting: leases.limits.use)
+        if !(links[peer]?.isUsing ?? false) {
+            hold(peer, for: .use, worth: Worth.use, lasting: leases.limits.use)
+        }
         if !swarm.isConnected(to: peer) { try await dial(peer) }
         do throws(SwarmError) {
             let stream = try await swarm.openStream(to: peer, name)
-            use(stream)
+            opened(stream)
             return stream
         } catch {
             throw MartletError(error, peer: peer)

@@ -254,8 +254,14 @@ final class PeerLink {
     var greetings = 0
     /// Whether this side dialled it at some time.
     var isDialled = false
-    /// How many streams of the user's are open.
-    var userStreams = 0
+    /// How many streams are open that the user opened.
+    var ownStreams = 0
+    /// How many are open that the peer opened, of protocols that the user handles.
+    var peerStreams = 0
+    /// Whether it is held for such streams.
+    var isUsing = false
+    /// How often it has been kept although nothing held it.
+    var reprieves = 0
     /// The pings to it, where this node sends any.
     var pinger: Pinger?
     var isPinging = false

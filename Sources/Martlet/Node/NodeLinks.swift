@@ -16,6 +16,8 @@ extension NodeDriver {
             arrived(info)
             if info.nature.direction == .outbound {
                 links[info.peer]?.isDialled = true
+                leases.connected(info.peer, from: origin(of: info), at: loop.now)
+                discovery.chose(info.peer)
                 greet(info.peer)
             }
         case .disconnected(let peer, let reason): disconnected(peer, reason)
@@ -33,12 +35,17 @@ extension NodeDriver {
         }
     }
 
+    private func origin(of info: ConnectionInfo) -> LeaseTable.Origin {
+        LeaseTable.Origin(
+            network: info.remoteAddress.ipAddress?.site, isChosen: info.nature.direction == .outbound)
+    }
+
     private func connected(_ info: ConnectionInfo) {
         let peer = info.peer
         let link = PeerLink(peer, at: loop.now, wall)
         link.isDialled = info.nature.direction == .outbound
         links[peer] = link
-        leases.connected(peer, at: loop.now)
+        leases.connected(peer, from: origin(of: info), at: loop.now)
         welcome(peer)
         // The port of an inbound TCP connection is one at which nobody listens.
         let isAddress = info.nature.direction == .outbound || info.remoteAddress.transport == .quicV1

@@ -73,7 +73,8 @@ extension NodeDriver {
         guard !isStopping else { return }
         switch event {
         case .neighbour(let peer, let topics):
-            discovery.proved(peer, topics: topics, at: loop.now)
+            discovery.proved(
+                peer, topics: topics, isChosen: links[peer]?.isDialled ?? false, at: loop.now)
             proved(peer, topics)
             metrics.neighbours.record(Int64(discovery.neighbourCount))
             discoverSoon()

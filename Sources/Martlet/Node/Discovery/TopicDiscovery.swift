@@ -10,7 +10,8 @@ internal import MartletWire
 ///
 /// A node keeps a target number of neighbours, drawn at random from all candidates, so that each of many nodes has about
 /// as many and the whole hangs together. Who is above the target dials nobody; who is far above it, since others dial as
-/// well, lets some go again, which is for the leases to decide.
+/// well, lets some go again, which is for the leases to decide. At least half of a topic's share are neighbours that this
+/// node chose: others come by themselves, and may all be one stranger's.
 struct TopicDiscovery {
     /// Somebody who may be on a topic: known by its id, or only by an address that somebody named.
     enum Candidate: Hashable, Sendable {
@@ -45,6 +46,8 @@ struct TopicDiscovery {
 
     private struct Neighbour {
         var topics: Set<TopicKey>
+        /// Whether this node dialled it.
+        var isChosen: Bool
         var since: Instant
     }
 
@@ -71,6 +74,8 @@ struct TopicDiscovery {
     private var useless: BoundedTable<Candidate, Instant>
     private var neighbours: [PeerID: Neighbour] = [:]
     private var counts: [TopicKey: Int] = [:]
+    /// How many neighbours each topic has that this node dialled.
+    private var chosen: [TopicKey: Int] = [:]
     private var connected: Set<PeerID> = []
     private var own: Set<SocketAddress> = []
     private var dialling = 0
@@ -95,6 +100,9 @@ struct TopicDiscovery {
     /// How many neighbours there are.
     var neighbourCount: Int { neighbours.count }
 
+    /// How many neighbours there are that this node dialled.
+    var chosenCount: Int { neighbours.values.count { $0.isChosen } }
+
     /// How many neighbours there are on `topic`.
     func count(on topic: TopicKey) -> Int { counts[topic] ?? 0 }
 
@@ -108,7 +116,13 @@ struct TopicDiscovery {
         topics.isEmpty ? 0 : max(min(4, limits.target), limits.target / topics.count)
     }
 
-    private func isShort(_ topic: TopicKey) -> Bool { count(on: topic) < share }
+    /// How many neighbours are to be dialled for `topic`.
+    private func lacking(_ topic: TopicKey) -> Int {
+        let any = min(share - count(on: topic), limits.highMark - neighbours.count)
+        return max(any, share / 2 - (chosen[topic] ?? 0))
+    }
+
+    private func isShort(_ topic: TopicKey) -> Bool { lacking(topic) > 0 }
 
     // MARK: Who may be there
 
@@ -250,11 +264,12 @@ struct TopicDiscovery {
         idleUntil = .start
     }
 
-    /// `peer`, which is connected, has proven to be on `topics`.
-    mutating func proved(_ peer: PeerID, topics: Set<TopicKey>, at now: Instant) {
+    /// `peer`, which is connected, has proven to be on `topics`. `isChosen` says whether this node dialled it.
+    mutating func proved(_ peer: PeerID, topics: Set<TopicKey>, isChosen: Bool, at now: Instant) {
         lost(peer)
-        neighbours[peer] = Neighbour(topics: topics, since: now)
+        neighbours[peer] = Neighbour(topics: topics, isChosen: false, since: now)
         for topic in topics { counts[topic, default: 0] += 1 }
+        if isChosen { chose(peer) }
         useless[.peer(peer)] = nil
         note(.peer(peer), topics, at: now)
         entries[.peer(peer)]?.isProven = true
@@ -262,10 +277,20 @@ struct TopicDiscovery {
         settle(peer)
     }
 
+    /// This node has dialled `peer`, which may be a neighbour already.
+    mutating func chose(_ peer: PeerID) {
+        guard let neighbour = neighbours[peer], !neighbour.isChosen else { return }
+        neighbours[peer]?.isChosen = true
+        for topic in neighbour.topics { chosen[topic, default: 0] += 1 }
+    }
+
     /// What `peer` proved no longer holds.
     mutating func lost(_ peer: PeerID) {
         guard let neighbour = neighbours.removeValue(forKey: peer) else { return }
-        for topic in neighbour.topics { counts[topic, default: 1] -= 1 }
+        for topic in neighbour.topics {
+            counts[topic, default: 1] -= 1
+            if neighbour.isChosen { chosen[topic, default: 1] -= 1 }
+        }
         idleUntil = .start
     }
 
@@ -369,8 +394,8 @@ struct TopicDiscovery {
 
     /// Whether there is a place for one more. The shortest topic is not dialled for more often than it has places.
     private var mayDial: Bool {
-        guard isSeeking, dialling < limits.dials, neighbours.count + dialling < limits.highMark else { return false }
-        return topics.contains { dialling < share - count(on: $0) }
+        guard isSeeking, dialling < limits.dials else { return false }
+        return topics.contains { dialling < lacking($0) }
     }
 
     private mutating func pickPeer(at now: Instant) -> Candidate? {

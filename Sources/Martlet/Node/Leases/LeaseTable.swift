@@ -22,9 +22,9 @@ struct LeaseReason: Hashable, Sendable {
 
     /// The user wants the peer connected. Such a lease outlives the connection.
     static let user = LeaseReason(name: "user", kind: .firm)
-    /// A stream of the user's is open.
+    /// A stream that the user opened is open.
     static let stream = LeaseReason(name: "stream", kind: .firm)
-    /// The peer used a protocol that the user handles, or the user used one of its, not long ago.
+    /// The peer uses a protocol that the user handles, or did so not long ago, or the user used one of its.
     static let use = LeaseReason(name: "use", kind: .passing)
     /// The peer has come, and has yet to show what it is of use for.
     static let arrival = LeaseReason(name: "arrival", kind: .passing)
@@ -46,9 +46,11 @@ struct Lease: Hashable, Sendable {
 /// after each change, take `nextClosing` until there is none, and come again at `deadline`.
 ///
 /// A peer that nothing holds is let go once it has lingered. When more than the high mark are held for shared reasons, as
-/// for topics, one after the other is let go down to the low mark: the one whose leases are worth least, and of several
-/// such one at random, so that each of many nodes keeps others and the whole hangs together. It is never one that is held
-/// firmly, nor one that a reason has no more of than its share.
+/// for topics, one after the other is let go down to the low mark: of a network that crowds the others, if there is one,
+/// else of all, the one whose leases are worth least, and of several such one at random, so that each of many nodes keeps
+/// others and the whole hangs together. It is never one that is held firmly, nor one that a reason has no more of than its
+/// share. Nor is it one that this side chose, while a reason has no more of those than half of its share: whoever comes in
+/// great numbers cannot push out all that this side has looked for.
 struct LeaseTable {
     /// How many peers may be held for shared reasons.
     struct Marks: Hashable, Sendable {
@@ -58,6 +60,17 @@ struct LeaseTable {
         var low: Int
         /// How many peers each shared reason keeps in any case.
         var share: Int
+
+        /// How many of one network may be held for shared reasons before they crowd the others.
+        var crowd: Int { max(2, low / 4) }
+    }
+
+    /// Where a peer is connected from, and whose wish that was.
+    struct Origin: Hashable, Sendable {
+        /// The network, in which many may be one; `nil` if none is known.
+        var network: IPAddress?
+        /// Whether this side dialled.
+        var isChosen: Bool
     }
 
     /// A peer to be let go, and why.
@@ -84,11 +97,13 @@ struct LeaseTable {
 
     private struct Entry {
         var claims: [Claim] = []
-        var isConnected = false
+        /// `nil` while there is no connection.
+        var origin: Origin?
         var isRevoked = false
         /// When it is let go if nothing holds it by then.
         var unheldUntil = Instant.never
 
+        var isConnected: Bool { origin != nil }
         var isFirm: Bool { claims.contains { $0.reason.kind == .firm } }
         var isShared: Bool { claims.contains { $0.reason.kind == .shared } }
         var worth: Int { claims.reduce(0) { $0 + $1.worth } }
@@ -101,11 +116,19 @@ struct LeaseTable {
     private var random: RandomSource
     private var entries: [PeerID: Entry] = [:]
     private var holders: [LeaseReason: Int] = [:]
+    /// The same of those that this side chose.
+    private var chosenHolders: [LeaseReason: Int] = [:]
+    /// How many peers of each network are held for shared reasons.
+    private var networks: [IPAddress: Int] = [:]
     /// How many connected peers are held for shared reasons.
     private var sharedCount = 0
     private var lastNumber: UInt64 = 0
     /// Peers that are to be looked at now: something about them has changed.
     private var changed: Set<PeerID> = []
+    /// Those of them that are looked at just now, the next one last.
+    private var looking: [PeerID] = []
+    /// Peers of which a lease has ended by itself.
+    private var ended: Set<PeerID> = []
     /// When the first of the others is to be looked at; never later than that.
     private var nextLook = Instant.never
     private var isClosing = false
@@ -138,15 +161,18 @@ struct LeaseTable {
 
     // MARK: What happens
 
-    /// There is a connection to `peer`.
-    mutating func connected(_ peer: PeerID, at now: Instant) {
-        change(peer, at: now) { $0.isConnected = true }
+    /// There is a connection to `peer`, or one more. It is one that this side chose if it dialled any of them.
+    mutating func connected(_ peer: PeerID, from origin: Origin, at now: Instant) {
+        change(peer, at: now) { entry in
+            let wasChosen = entry.origin?.isChosen ?? false
+            entry.origin = Origin(network: origin.network, isChosen: origin.isChosen || wasChosen)
+        }
     }
 
     /// There is none any more. The leases end, but for the user's.
     mutating func disconnected(_ peer: PeerID, at now: Instant) {
         change(peer, at: now) { entry in
-            entry.isConnected = false
+            entry.origin = nil
             entry.isRevoked = false
             entry.claims.removeAll { $0.reason != .user }
         }
@@ -203,14 +229,18 @@ struct LeaseTable {
     }
 
     private mutating func count(_ entry: Entry, _ step: Int) {
-        guard entry.isConnected else { return }
-        var isShared = false
+        guard let origin = entry.origin, entry.isShared else { return }
         for claim in entry.claims where claim.reason.kind == .shared {
-            isShared = true
-            let number = holders[claim.reason, default: 0] + step
-            holders[claim.reason] = number > 0 ? number : nil
+            Self.add(step, to: &holders, claim.reason)
+            if origin.isChosen { Self.add(step, to: &chosenHolders, claim.reason) }
         }
-        if isShared { sharedCount += step }
+        if let network = origin.network { Self.add(step, to: &networks, network) }
+        sharedCount += step
+    }
+
+    private static func add<Key>(_ step: Int, to counts: inout [Key: Int], _ key: Key) {
+        let number = counts[key, default: 0] + step
+        counts[key] = number > 0 ? number : nil
     }
 
     // MARK: What is to be done
@@ -218,8 +248,7 @@ struct LeaseTable {
     /// A peer to be let go now, if any. It counts as connected until `disconnected` is called, and is told once.
     mutating func nextClosing(at now: Instant) -> Closing? {
         if now >= nextLook { lookAtAll(at: now) }
-        while let peer = changed.min() {
-            changed.remove(peer)
+        while let peer = nextChanged() {
             guard let entry = entries[peer] else { continue }
             if entry.isConnected, entry.isRevoked {
                 entries[peer]?.isRevoked = false
@@ -236,6 +265,18 @@ struct LeaseTable {
         return surplus(at: now)
     }
 
+    /// The next peer about which something has changed, in an order that is the same each time.
+    private mutating func nextChanged() -> PeerID? {
+        if looking.isEmpty, !changed.isEmpty {
+            looking = changed.sorted(by: >)
+            changed = []
+        }
+        return looking.popLast()
+    }
+
+    /// A peer of which a lease has ended by itself, so that it is worth less than before; each is told once.
+    mutating func nextEnded() -> PeerID? { ended.popFirst() }
+
     /// When something about `entry` ends by itself.
     private func lookTime(of entry: Entry) -> Instant {
         let end = entry.claims.map(\.until).min() ?? .never
@@ -251,6 +292,7 @@ struct LeaseTable {
                 continue
             }
             change(peer, at: now) { $0.claims.removeAll { $0.until <= now } }
+            ended.insert(peer)
         }
         for entry in entries.values { nextLook = min(nextLook, lookTime(of: entry)) }
     }
@@ -260,22 +302,29 @@ struct LeaseTable {
         if sharedCount <= marks.low { isClosing = false }
         guard isClosing, now >= nextSurplus else { return nil }
         nextSurplus = now + limits.closing * Int(800 + random.next() % 401) / 1000
-        let spare = entries.filter { isSpare($0.value) }
+        var spare = entries.filter { isSpare($0.value) }
+        // Not by worth, which a peer can raise by using this node.
+        let crowd = networks.max { ($0.value, $0.key) < ($1.value, $1.key) }
+        if let crowd, crowd.value > marks.crowd {
+            let ofCrowd = spare.filter { $0.value.origin?.network == crowd.key }
+            if !ofCrowd.isEmpty { spare = ofCrowd }
+        }
         guard let least = spare.values.map(\.worth).min() else { return nil }
         let peer = spare.filter { $0.value.worth == least }.keys.sorted().randomElement(using: &random)
         return peer.map { Closing(peer: $0, cause: .surplus) }
     }
 
     private func isSpare(_ entry: Entry) -> Bool {
-        guard entry.isConnected, entry.isShared, !entry.isFirm else { return false }
-        return entry.claims.allSatisfy { claim in
-            claim.reason.kind != .shared || holders[claim.reason, default: 0] > marks.share
+        guard let origin = entry.origin, entry.isShared, !entry.isFirm else { return false }
+        return entry.claims.lazy.filter { $0.reason.kind == .shared }.allSatisfy { claim in
+            let isOneOfMany = !origin.isChosen || chosenHolders[claim.reason, default: 0] > marks.share / 2
+            return isOneOfMany && holders[claim.reason, default: 0] > marks.share
         }
     }
 
     /// When there is something to do again.
     var deadline: Instant {
-        if !changed.isEmpty { return .start }
+        if !changed.isEmpty || !looking.isEmpty { return .start }
         return isClosing || sharedCount > marks.high ? min(nextLook, nextSurplus) : nextLook
     }
 }
