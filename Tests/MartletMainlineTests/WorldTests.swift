@@ -51,8 +51,8 @@ struct MainlineWorldTests {
     @Test("the same seed makes the same world")
     func repeated() throws {
         var scenario = LookupScenario()
-        scenario.nodes = 40
-        scenario.lookups = 10
+        scenario.nodes = Sanitizer.amount(40, reduced: 20)
+        scenario.lookups = Sanitizer.amount(10, reduced: 5)
         scenario.medianSession = .seconds(600)
         scenario.natShare = 0.3
         let once = try scenario.run(seed: 6)
@@ -92,7 +92,7 @@ struct MainlineWorldTests {
     @Test("what is kept outlives its two hours, in its newest version, until it is no longer kept")
     func kept() throws {
         let net = SimulatedDHT(seed: 14)
-        for _ in 0..<20 { net.add() }
+        for _ in 0..<Sanitizer.amount(20, reduced: 16) { net.add() }
         try net.world.run(for: .seconds(60))
         var generator = SeededGenerator(seed: 1)
         let key = PrivateKey.ed25519(using: &generator)

@@ -1,6 +1,7 @@
 import MartletRuntime
 import MartletSimulator
 import MartletWire
+import TestSupport
 import Testing
 
 @testable import MartletMesh
@@ -48,46 +49,50 @@ struct MeshWorldTests {
         "fifty nodes that start one after the other close the full mesh within two seconds, and again after a partition"
     )
     func fifty() throws {
+        let count = Sanitizer.amount(50, reduced: 20)
         let crowd = Crowd(seed: 2)
         let first = crowd.join { $0.maximumPeers = 60 }
-        for number in 1..<50 {
+        for number in 1..<count {
             crowd.join(at: .milliseconds(20 * number), bootstrap: [first.address]) { $0.maximumPeers = 60 }
         }
-        try crowd.world.run(for: .milliseconds(20 * 49))
+        try crowd.world.run(for: .milliseconds(20 * (count - 1)))
         try crowd.world.run(within: .seconds(2)) { crowd.isFull }
-        print("fifty nodes: full mesh \(crowd.world.now) after the first start")
-        #expect(crowd.connections == 1225)
+        print("\(count) nodes: full mesh \(crowd.world.now) after the first start")
+        #expect(crowd.connections == count * (count - 1) / 2)
         #expect(crowd.members.allSatisfy { $0.count { if case .connectionFailed = $0 { true } else { false } } == 0 })
 
         let hosts = crowd.members.map(\.host)
-        let partition = crowd.world.separate(Array(hosts[..<25]), from: Array(hosts[25...]))
-        try crowd.world.run(within: .seconds(100)) { crowd.connections == 2 * 25 * 24 / 2 }
+        let halves = count / 2 * (count / 2 - 1)
+        let partition = crowd.world.separate(Array(hosts[..<(count / 2)]), from: Array(hosts[(count / 2)...]))
+        try crowd.world.run(within: .seconds(100)) { crowd.connections == halves }
         try crowd.world.run(for: .seconds(60))
-        #expect(crowd.connections == 600)
+        #expect(crowd.connections == halves)
         crowd.world.heal(partition)
         let healed = crowd.world.now
         try crowd.world.run(within: .seconds(2)) { crowd.isFull }
-        print("fifty nodes: full mesh \(crowd.world.now - healed) after the partition has healed")
-        #expect(crowd.connections == 1225)
+        print("\(count) nodes: full mesh \(crowd.world.now - healed) after the partition has healed")
+        #expect(crowd.connections == count * (count - 1) / 2)
         try crowd.world.run(for: .seconds(60))
         #expect(crowd.isFull)
     }
 
     @Test("fifty nodes that start at the same moment in a chain close the full mesh within two seconds")
     func chain() throws {
+        let count = Sanitizer.amount(50, reduced: 20)
         let crowd = Crowd(seed: 3)
-        for number in 0..<50 {
+        for number in 0..<count {
             let before = number > 0 ? [crowd.members[number - 1].address] : []
             crowd.join(at: .microseconds(Int64(crowd.world.draw() % 1000)), bootstrap: before) { $0.maximumPeers = 60 }
         }
         try crowd.world.run(within: .seconds(2)) { crowd.isFull }
-        #expect(crowd.connections == 1225)
+        #expect(crowd.connections == count * (count - 1) / 2)
     }
 
     @Test("with room for twenty, fifty nodes fill up and settle without a storm of refused dials")
     func limited() throws {
+        let (count, seconds) = Sanitizer.amount((50, 600), reduced: (30, 120))
         let crowd = Crowd(seed: 4)
-        for number in 0..<50 {
+        for number in 0..<count {
             let before = crowd.members.suffix(3).map(\.address)
             crowd.join(at: .milliseconds(20 * number), bootstrap: before)
         }
@@ -98,9 +103,11 @@ struct MeshWorldTests {
         let early = refusals()
         #expect(crowd.members.allSatisfy { $0.connected.count <= 20 })
         let connections = crowd.connections
-        try crowd.world.run(for: .seconds(600))
+        try crowd.world.run(for: .seconds(seconds))
         let late = refusals() - early
-        print("limited to twenty: \(connections) connections, \(early) refusals in 30 s, \(late) in the next 600 s")
+        print(
+            "limited to twenty: \(connections) connections, \(early) refusals in 30 s, \(late) in the next \(seconds) s"
+        )
         // A refused dial for every second node in the first half minute, and then one every ten seconds in all.
         #expect(early < 25)
         #expect(late < 60)

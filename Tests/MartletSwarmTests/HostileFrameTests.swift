@@ -5,6 +5,7 @@ import MartletSimulator
 import MartletSwarm
 @testable import MartletTransport
 import MartletWire
+import TestSupport
 import Testing
 
 @Suite("Peers that break the rules of their connection")
@@ -153,22 +154,23 @@ struct HostileFrameTests {
 
     @Test("who opens 100,000 streams and waits for none gets each beyond the bound refused and counted")
     func streamFlood() throws {
+        let count = Sanitizer.amount(100_000, reduced: 20_000)
         var attacker: HandDrivenPeer?
         let server = try attacked { environment in
             let peer = try await HandDrivenPeer(environment)
             attacker = peer
             try await peer.shakeHands(as: 2)
             peer.attend()
-            for start in stride(from: UInt32(0), to: 100_000, by: 1000) {
+            for start in stride(from: UInt32(0), to: UInt32(count), by: 1000) {
                 try await peer.send(
                     (start..<start + 1000).map { (YamuxHeader(.windowUpdate, .syn, stream: 2 * $0 + 1), Bytes()) })
                 try await environment.loop.sleep(for: .milliseconds(50))
             }
         }
         let refused = server.refused(.streamBacklog) + server.refused(.streamsPerConnection)
-        #expect(refused >= 99_000, "all but those that were silent for their time")
+        #expect(refused >= count - 1000, "all but those that were silent for their time")
         #expect(server.refused(.negotiationTimeout) >= 400)
-        #expect(try #require(attacker).resets.count >= 99_000)
+        #expect(try #require(attacker).resets.count >= count - 1000)
     }
 
     @Test("who opens streams and resets them at once is disconnected when it does so too often, and counted")

@@ -5,6 +5,7 @@ import MartletSimulator
 import MartletSwarm
 import MartletTransport
 import MartletWire
+import TestSupport
 import Testing
 
 @Suite("Bad peers")
@@ -84,6 +85,7 @@ struct HostileTests {
 
     @Test("one who opens 100,000 streams gets no more than the bounds, and nobody else notices")
     func streamFlood() throws {
+        let count = Sanitizer.amount(100_000, reduced: 20_000)
         var opened = 0
         let server = try attacked { environment in
             var limits = UpgradeLimits()
@@ -91,7 +93,7 @@ struct HostileTests {
             limits.yamux.unacknowledgedStreams = 100_000
             let connection = try await RudePeer(environment, 2, limits).dial()
             var kept: [MartletTransport.Stream] = []
-            while opened < 100_000 {
+            while opened < count {
                 let stream = try await connection.openStream(by: environment.loop.now + .seconds(20))
                 try stream.propose("/echo")
                 try await stream.write(Bytes(utf8: "x"))
@@ -101,7 +103,7 @@ struct HostileTests {
                 if opened.isMultiple(of: 500) { try await environment.loop.sleep(for: .milliseconds(5)) }
             }
         }
-        #expect(opened == 100_000)
+        #expect(opened == count)
         #expect(server.refused(.streamsPerConnection) + server.refused(.streamsPerProtocol) > 1000)
     }
 
@@ -181,7 +183,7 @@ struct HostileTests {
             serve: { swarm in swarm.handle("/sink") { stream, _ in kept.append(stream) } },
             by: { environment in
                 let connection = try await RudePeer(environment, 2).dial()
-                for _ in 0..<200 {
+                for _ in 0..<Sanitizer.amount(200, reduced: 60) {
                     let stream = try connection.openStream()
                     try stream.propose("/sink")
                     environment.loop.spawn {
@@ -263,7 +265,7 @@ struct HostileTests {
     @Test("one identity that fills all it can on four connections costs no honest stream and no new connection")
     func oneIdentity() throws {
         let budget = 8 << 20
-        let siege = try besiege(budget, connections: [2, 2, 2, 2], streams: 200)
+        let siege = try besiege(budget, connections: [2, 2, 2, 2], streams: Sanitizer.amount(200, reduced: 60))
         #expect(siege.answered == 10)
         #expect(siege.isWhole)
         #expect(siege.server.swarm.memory.peak > budget / 8)

@@ -7,6 +7,7 @@ import MartletSwarm
 import MartletTLS
 import MartletTransport
 @testable import MartletWire
+import TestSupport
 import Testing
 
 // Without this module GnuTLS draws other bytes in each run.
@@ -26,7 +27,7 @@ struct KeptMessagesTests {
         arguments: ["/ip4/192.0.2.1/tcp/4001", "/ip4/192.0.2.1/udp/4001/quic-v1"])
     func kept(_ address: String) throws {
         let place = try Multiaddr(parsing: address)
-        let (count, between) = (100_000, 3000)
+        let (count, between) = (Sanitizer.amount(100_000, reduced: 5000), 3000)
         let world = World(seed: 1)
         let server = world.host("server", IPAddress(192, 0, 2, 1))
         let client = world.host("client", IPAddress(192, 0, 2, 2))
@@ -72,7 +73,8 @@ struct KeptMessagesTests {
             slabs[ObjectIdentifier(slab)] = slab.size
         }
         let held = slabs.values.reduce(0, +)
-        #expect(held <= count * 64, "\(held) bytes of slabs")
+        // The last one is not full.
+        #expect(held <= count * 64 + (slabs.values.max() ?? 0), "\(held) bytes of slabs")
         // Had they held on to what they came in, it would be all 300 MB. Other tests run in the same process meanwhile.
         #expect(grown < 225_000_000, "\(grown) bytes more in memory")
     }

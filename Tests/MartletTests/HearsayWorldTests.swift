@@ -5,6 +5,7 @@ import MartletRuntime
 import MartletSimulator
 import MartletWire
 import NodeWorlds
+import TestSupport
 import Testing
 
 /// Where the packets of one host go.
@@ -88,16 +89,17 @@ struct HearsayWorldTests {
 
     @Test("a member cannot make nodes flood a network that it names")
     func flood() throws {
+        let (count, seconds) = Sanitizer.amount((300, 300), reduced: (60, 120))
         let play = NodeWorld(seed: 52)
         var configuration = NodeWorld.configuration(topics: ["chess"])
         configuration.dht = nil
         let member = play.add(configuration)
         let watch = Destinations(of: member)
         play.world.add(watch)
-        Self.addLiar(to: play, about: member, 300) { number in
+        Self.addLiar(to: play, about: member, count) { number in
             (0..<16).map { .init(.ip(IPAddress(70, 7, 7, UInt8($0 + 1))), .udp(UInt16(1000 + number)), .quicV1) }
         }
-        try play.world.run(for: .seconds(300))
+        try play.world.run(for: .seconds(seconds))
         let victims = watch.seen.filter { $0.key.ip.prefix(24) == IPAddress(70, 7, 7, 0) }
         // A burst of 32 and one each ten seconds; a dial over QUIC is a handful of packets.
         #expect(victims.count > 0 && victims.count <= 32 + 30, "\(victims.count) addresses were dialled")

@@ -3,6 +3,7 @@ import MartletRuntime
 @testable import MartletTransport
 import MartletWire
 import Synchronization
+import TestSupport
 import Testing
 
 /// Two nodes on loops of their own, and a connection between them. The test itself is on neither loop.
@@ -60,7 +61,7 @@ struct StreamTests {
     func bulk() async throws {
         try await withPair { pair in
             let stream = try await pair.open { try await echo($0) }[0]
-            let sent = pattern(4 << 20)
+            let sent = pattern(Sanitizer.amount(4 << 20, reduced: 1 << 20))
             let bytes = Bytes(sent)
             async let writing: Void = {
                 var offset = 0

@@ -5,6 +5,7 @@ import MartletSimulator
 import MartletTLS
 @testable import MartletTransport
 import MartletWire
+import TestSupport
 import Testing
 
 /// A world with a server at port 7, and a client 50 ms away.
@@ -205,7 +206,7 @@ struct TLSUpgradeTests {
     func system() async throws {
         let pair = try LoopbackPair(security: [.tls])
         let stream = try await pair.open { try await echo($0) }[0]
-        let sent = Bytes(pattern(4 << 20))
+        let sent = Bytes(pattern(Sanitizer.amount(4 << 20, reduced: 1 << 20)))
         let writer = Task.detached {
             try await stream.write(sent)
             stream.closeWrite()

@@ -85,7 +85,7 @@ private struct Pair {
 struct YamuxPairTests {
     @Test(
         "whatever two honest sides do, neither finds fault, and what arrives is what was sent",
-        arguments: UInt64(1)...6)
+        arguments: UInt64(1)...Sanitizer.amount(6, reduced: 2))
     func honest(seed: UInt64) throws {
         var pair = Pair(seed: seed)
         for _ in 0..<300 { try pair.step() }
