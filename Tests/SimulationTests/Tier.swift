@@ -16,14 +16,19 @@ enum Tier: String {
         return tier
     }()
 
-    /// The seeds from which a test is run in this tier: for `soak`, as many as the variable `MARTLET_SOAK_SEEDS` says.
+    /// The seeds from which a test is run in this tier: for `soak`, as many as the variable `MARTLET_SOAK_SEEDS` says. The
+    /// variable `MARTLET_SEED` takes the place of them all.
     static var seeds: ClosedRange<UInt64> {
-        switch current {
+        if let seed = ProcessInfo.processInfo.environment["MARTLET_SEED"].flatMap({ UInt64($0) }) { return seed...seed }
+        return switch current {
         case .test: 1...3
         case .simulate: 1...20
         case .soak: 1...(ProcessInfo.processInfo.environment["MARTLET_SOAK_SEEDS"].flatMap { UInt64($0) } ?? 2000)
         }
     }
+
+    /// The one attack that a hostile world is to play, by a part of its name, from the variable `MARTLET_ATTACK`.
+    static var attack: String? { ProcessInfo.processInfo.environment["MARTLET_ATTACK"] }
 
     /// `small` in the first tier, else `full`.
     static func size(_ small: Int, _ full: Int) -> Int { current == .test ? small : full }

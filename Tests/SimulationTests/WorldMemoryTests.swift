@@ -73,5 +73,7 @@ struct WorldMemoryTests {
         // Each world of the first tier would leave some 15 MiB behind if its nodes stayed; other tests may run beside
         // this one, and the allocator keeps a little.
         #expect(sizes[sizes.count - 1] <= sizes[0] + 24)
+        // `Scripts/simulate` runs this alone, so that nothing else counts.
+        if Tier.current == .simulate { #expect(sizes[sizes.count - 1] < 200) }
     }
 }

@@ -15,9 +15,13 @@ final class HostileWorld {
         var honest: Int
         /// How many neighbours each wants.
         var target: Int
-        var attacks: [any Attack]
+        /// Which part of the attacks is played: all are shuffled by the seed and divided into so many, one of which this is.
+        var part = 0
+        var parts = 1
         /// For how long there are attacks until the last node comes.
         var duration: Duration
+        /// How long everyone has, once the last node is known, to find the neighbours that it wants.
+        var settling: Duration
         /// How many times as much as in the first tier an attacker does at once.
         var strength = 1
         /// How many bytes a node may hold for its peers.
@@ -25,6 +29,7 @@ final class HostileWorld {
     }
 
     let plan: Plan
+    let attacks: [any Attack]
     let play: NodeWorld
     let watch: HostileWatch
     /// The honest nodes on the topic.
@@ -37,6 +42,7 @@ final class HostileWorld {
         self.plan = plan
         play = NodeWorld(seed: plan.seed)
         play.keepsEvents = false
+        attacks = Self.drawn(plan, in: play.world)
         first = play.add(NodeWorld.configuration(topics: []), then: Self.program)
         watch = HostileWatch()
         for number in 0..<plan.honest {
@@ -46,8 +52,16 @@ final class HostileWorld {
         for member in play.members { watch.honest.insert(member.host.number) }
         let victim = play.world.host("victim", IPAddress(80, 8, 8, 8))
         watch.victim = victim.address
-        for (number, attack) in plan.attacks.enumerated() { begin(attack, number, on: victim.address) }
+        for (number, attack) in attacks.enumerated() { begin(attack, number, on: victim.address) }
         play.world.add(watch)
+    }
+
+    /// The part of all attacks that `plan` asks for, or those whose names have what the variable `MARTLET_ATTACK` says.
+    private static func drawn(_ plan: Plan, in world: World) -> [any Attack] {
+        var attacks = Attacks.all
+        if let name = Tier.attack { return attacks.filter { $0.name.contains(name) } }
+        for index in attacks.indices.dropFirst() { attacks.swapAt(index, Int(world.draw() % UInt64(index + 1))) }
+        return attacks.indices.filter { $0 % plan.parts == plan.part }.map { attacks[$0] }
     }
 
     private var configuration: NodeConfiguration {
@@ -93,7 +107,7 @@ final class HostileWorld {
         let began = play.world.now
         try play.world.run(within: .seconds(120)) { play.allKnowAll(on: Stranger.topic) }
         found = play.world.now - began
-        try play.world.run(for: .seconds(60))
+        try play.world.run(for: plan.settling)
         for member in honest {
             _ = try play.ask(member) { try await $0.broadcast(Bytes(utf8: "good day"), on: Stranger.topic) }
         }
