@@ -149,6 +149,15 @@ extension Multiaddr {
     }
 }
 
+extension AddressScope {
+    /// Whether a peer that is heard in this scope may name `address`. Of a name to be looked up nobody can tell where it
+    /// leads, so only this host itself may name one.
+    package func mayName(_ address: Multiaddr) -> Bool {
+        guard let ip = address.ipAddress else { return self == .host }
+        return mayName(ip)
+    }
+}
+
 /// How far the way of an address has been understood.
 private enum DialStage: Equatable {
     case start, zone, ip6, host, tcp, tls, noise, webSocket(isSecure: Bool), udp, quic, webTransport, webRTCDirect, unix

@@ -160,7 +160,7 @@ public final class MetadataService {
         let deadline = loop.now + configuration.timeout
         let stream: MartletTransport.Stream
         do throws(SwarmError) {
-            stream = try await swarm.openStream(to: peer, Self.name, by: deadline)
+            stream = try await swarm.openStream(to: peer, Self.name, onlyConnected: true, by: deadline)
         } catch {
             throw error == .timedOut ? .timedOut : .ended
         }

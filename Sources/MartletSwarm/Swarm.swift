@@ -93,7 +93,7 @@ public final class Swarm {
         let limits = configuration.limits
         resources = ResourceTree(limits.resources)
         gate = ConnectionGate(limits)
-        addressBook = AddressBook(remembering: limits.rememberedPeers)
+        addressBook = AddressBook(limits)
         backoff = DialBackoff(remembering: limits.rememberedFailures)
         duplicates = DuplicateRule(local: localPeer)
         negotiations = NegotiationQueue(on: environment.loop, timeout: limits.negotiationTimeout)
@@ -164,6 +164,11 @@ public final class Swarm {
     /// Whether there is a connection to `peer`.
     public func isConnected(to peer: PeerID) -> Bool {
         peers[peer]?.connections.contains { $0.closing == nil } ?? false
+    }
+
+    /// Whether a new stream to `peer` can go over a connection that is there: over one that drains it cannot.
+    public func takesStreams(_ peer: PeerID) -> Bool {
+        peers[peer]?.preferred != nil
     }
 
     /// The connections to `peer`, in the order in which they were made.

@@ -3,17 +3,24 @@ public import MartletRuntime
 internal import MartletTransport
 
 extension Swarm {
-    /// Remembers where `peer` is said to be reachable. Addresses that end with another peer are left out.
+    /// Remembers where `peer` is reachable, on the word of the caller, who answers for it: these addresses are dialled
+    /// whenever a stream to the peer is wanted. Addresses that end with another peer are left out.
     public func add(addresses: [Multiaddr], of peer: PeerID) {
-        addressBook.add(addresses, of: peer)
+        addressBook.give(addresses, of: peer)
     }
 
-    /// Where `peer` is said to be reachable, the newest first.
+    /// Where `peer` is said to be reachable: first where it was reached, then what callers gave, then what it says of itself.
     public func addresses(of peer: PeerID) -> [Multiaddr] {
         addressBook.addresses(of: peer)
     }
 
-    /// Connects to `peer` at the `addresses` given and those that are remembered, by `deadline`.
+    /// Where `peer` is said to be reachable with at least the reason `origin`.
+    package func addresses(of peer: PeerID, from origin: AddressOrigin) -> [Multiaddr] {
+        addressBook.addresses(of: peer, from: origin)
+    }
+
+    /// Connects to `peer` at the `addresses` given and those that are remembered, by `deadline`. What the peer once said of
+    /// itself is among these, for it is the caller who wants to see that peer.
     ///
     /// If there is a connection already, it is told of; if the peer is being dialled, this waits with the others. An
     /// address that ends with another peer is not dialled; if there is no other, that is why it fails.
@@ -24,13 +31,12 @@ extension Swarm {
         to peer: PeerID, at addresses: [Multiaddr] = [], by deadline: Instant? = nil
     ) async throws(ConnectError) -> ConnectionInfo {
         let (own, others) = Self.separate(addresses, of: peer)
-        addressBook.add(own, of: peer)
+        addressBook.give(own, of: peer)
         if let member = peers[peer]?.preferred { return member.info }
         try mayDial(peer)
-        if let dial = dials[.peer(peer)], let more = try? dialable(own, for: peer) { pursue(more, by: dial) }
         let known = addressBook.addresses(of: peer)
         if own.isEmpty, known.isEmpty, dials[.peer(peer)] == nil, !others.isEmpty { throw .failed(others) }
-        let dial = try dial(for: .peer(peer), at: known)
+        let dial = try dial(for: .peer(peer), at: dials[.peer(peer)] == nil ? known : own)
         return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
     }
 
@@ -66,8 +72,8 @@ extension Swarm {
         return try await wait(for: dial, by: deadline ?? loop.now + limits.dialTimeout)
     }
 
-    /// Connects to `peer` at `addresses` and nowhere else, by `deadline`. Only the one that leads to the peer is remembered:
-    /// for addresses that were heard of and are not believed yet.
+    /// Connects to `peer` at `addresses` and nowhere else, by `deadline`; if the peer is being dialled, these are tried as
+    /// well. Only the one that leads to the peer is remembered: for addresses that were heard of and are not believed yet.
     @discardableResult
     public nonisolated(nonsending) func connect(
         to peer: PeerID, onlyAt addresses: [Multiaddr], by deadline: Instant? = nil
@@ -86,9 +92,12 @@ extension Swarm {
         }
     }
 
-    /// The dial for `target` that is under way, or a new one at `addresses`.
+    /// The dial for `target` that is under way, which tries `addresses` as well, or a new one.
     private func dial(for target: DialTarget, at addresses: [Multiaddr]) throws(ConnectError) -> Dial {
-        if let dial = dials[target] { return dial }
+        if let dial = dials[target] {
+            if let more = try? dialable(addresses, for: target.peer) { pursue(more, by: dial) }
+            return dial
+        }
         guard !isShutDown else { throw .cancelled }
         guard dials.count < limits.pendingOutbound else {
             count(.pendingOutbound)
@@ -212,7 +221,7 @@ extension Swarm {
         }
         do throws(Refusal) {
             let member = try adopt(connection, by: .dialled)
-            addressBook.add([connection.remoteAddress], of: connection.remotePeer)
+            addressBook.prove(connection.remoteAddress, of: connection.remotePeer)
             dial.finish(.success(member))
         } catch {
             dial.finish(.failure(.refused(error)))

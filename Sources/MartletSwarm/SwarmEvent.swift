@@ -1,6 +1,7 @@
 public import MartletIdentity
 public import MartletRuntime
 public import MartletTransport
+package import MartletWire
 
 /// What happens in a swarm that others may want to know.
 public enum SwarmEvent: Hashable, Sendable {
@@ -38,6 +39,13 @@ public struct ConnectionInfo: Hashable, Sendable {
     public var nature: ConnectionNature
     /// When it was made.
     public var madeAt: Instant
+
+    /// The scope in which the peer is heard on it, which bounds what it may say of addresses: behind a relay the peer may
+    /// be anywhere.
+    package var scope: AddressScope {
+        guard !nature.isRelayed else { return .world }
+        return remoteAddress.ipAddress.flatMap { AddressScope($0) } ?? .world
+    }
 }
 
 /// Why a peer is no longer connected.
@@ -90,6 +98,8 @@ public enum ConnectError: Error, Hashable, Sendable {
 public enum SwarmError: Error, Hashable, Sendable {
     /// The peer could not be connected.
     case dial(ConnectError)
+    /// No connection takes another stream to it, and none was to be made.
+    case notConnected
     /// The connection to it ended, or has no room for another stream.
     case connection(ConnectionError)
     /// The other side speaks none of the protocols, or broke the stream off.

@@ -93,8 +93,18 @@ public struct SwarmLimits: Hashable, Sendable {
     public var addressesPerDial = 16
     /// Addresses that are tried at the same time in one dial.
     public var dialsAtOnce = 8
-    /// Peers whose addresses are remembered.
+    /// Peers whose addresses are remembered. Those of which nothing is known but what they say of themselves are forgotten
+    /// first.
     public var rememberedPeers = 8192
+    /// Addresses that are remembered of one peer…
+    public var addressesPerPeer = 32
+    /// …and the bytes that they may have together.
+    public var addressBytesPerPeer = 4 << 10
+    /// How many of them may be known by the peer's own word alone, and not by a connection or a caller. Whoever names a
+    /// victim's addresses as its own can have no more than these dialled.
+    public var claimedAddressesPerPeer = 8
+    /// How many of those may be in one IPv4 /24 or IPv6 /48: one host over TCP and QUIC.
+    public var claimedAddressesPerNetwork = 2
     /// Addresses that failed and are remembered for it.
     public var rememberedFailures = 8192
 

@@ -155,14 +155,20 @@ extension Swarm {
 
     // MARK: Opening streams
 
-    /// Opens a stream of the protocol `name` to `peer`, which is dialled where it is not connected, by `deadline`.
+    /// Opens a stream of the protocol `name` to `peer`, by `deadline`.
     ///
-    /// Nothing is waited for where there is a connection: what is written goes out together with the proposal. Where the
-    /// peer does not speak the protocol, reading throws `protocolsNotSupported`.
+    /// If no connection to the peer takes another stream, the peer is dialled where it was reached before and where callers
+    /// said that it is, and not where only the peer itself says so: it could name anyone, and has only to end its connection
+    /// to have a node dial there. Call `connect` first to dial there too. If the stream is `onlyConnected`, nobody is
+    /// dialled, and `notConnected` is thrown.
+    ///
+    /// If there is a connection, nothing is waited for: what is written goes out together with the proposal. If the peer
+    /// does not speak the protocol, reading throws `protocolsNotSupported`.
     public nonisolated(nonsending) func openStream(
-        to peer: PeerID, _ name: String, by deadline: Instant? = nil
+        to peer: PeerID, _ name: String, onlyConnected: Bool = false, by deadline: Instant? = nil
     ) async throws(SwarmError) -> Stream {
-        let stream = try await openRawStream(to: peer, by: deadline ?? loop.now + limits.dialTimeout)
+        let stream = try await openRawStream(
+            to: peer, onlyConnected: onlyConnected, by: deadline ?? loop.now + limits.dialTimeout)
         do throws(StreamError) {
             try stream.propose(name)
         } catch {
@@ -171,7 +177,8 @@ extension Swarm {
         return stream
     }
 
-    /// Opens a stream to `peer` of the first of `names`, in order of preference, that it speaks, and says which.
+    /// Opens a stream to `peer` of the first of `names`, in order of preference, that it speaks, and says which. Whom it
+    /// dials for that is as with a single name.
     ///
     /// Nothing is waited for where the peer has said what it speaks; else a round trip for each that it does not.
     public nonisolated(nonsending) func openStream(
@@ -195,23 +202,25 @@ extension Swarm {
     }
 
     nonisolated(nonsending) func openRawStream(
-        to peer: PeerID, by deadline: Instant
+        to peer: PeerID, onlyConnected: Bool = false, by deadline: Instant
     ) async throws(SwarmError) -> Stream {
         do throws(SwarmError) {
-            return try await openRawStreamOnce(to: peer, by: deadline)
+            return try await openRawStreamOnce(to: peer, onlyConnected: onlyConnected, by: deadline)
         } catch {
             guard error == .connection(.noMoreStreams) else { throw error }
         }
         // It turned out only now that the connection can carry no more. Another takes its place.
-        return try await openRawStreamOnce(to: peer, by: deadline)
+        return try await openRawStreamOnce(to: peer, onlyConnected: onlyConnected, by: deadline)
     }
 
     private nonisolated(nonsending) func openRawStreamOnce(
-        to peer: PeerID, by deadline: Instant
+        to peer: PeerID, onlyConnected: Bool, by deadline: Instant
     ) async throws(SwarmError) -> Stream {
         if peers[peer]?.preferred == nil {
+            guard !onlyConnected else { throw .notConnected }
             do throws(ConnectError) {
-                _ = try await connect(to: peer, by: deadline)
+                let trusted = addressBook.addresses(of: peer, from: .given)
+                _ = try await connect(to: peer, onlyAt: trusted, by: deadline)
             } catch {
                 throw .dial(error)
             }

@@ -385,23 +385,6 @@ struct DuplicateRuleTests {
     }
 }
 
-@Suite("Address book")
-struct AddressBookTests {
-    @Test("addresses are kept without the peer, the newest first, bounded for each peer and in peers")
-    func bounded() throws {
-        var book = AddressBook(remembering: 16)
-        book.add([try tcp(1).appending(.p2p(peer(1))), try tcp(2).appending(.p2p(peer(2)))], of: peer(1))
-        #expect(book.addresses(of: peer(1)) == [tcp(1)])
-        for port in 1...100 { book.add([tcp(1, port: UInt16(port))], of: peer(1)) }
-        #expect(book.addresses(of: peer(1)).count == AddressBook.addressesPerPeer)
-        #expect(book.addresses(of: peer(1)).first == tcp(1, port: 100))
-        for number in 2..<100 { book.add([tcp(3)], of: peer(UInt8(number))) }
-        #expect(book.count <= 16)
-        #expect(book.addresses(of: peer(1)).isEmpty)
-        #expect(book.addresses(of: peer(99)) == [tcp(3)])
-    }
-}
-
 @Suite("Ping statistics")
 struct PingStatisticsTests {
     @Test("minimum, maximum, mean and deviation are those of the values; the estimate follows RFC 6298")

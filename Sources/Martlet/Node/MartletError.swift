@@ -88,6 +88,7 @@ extension MartletError {
     init(_ error: SwarmError, peer: PeerID) {
         switch error {
         case .dial(let error): self.init(error, peer: peer)
+        case .notConnected: self.init(.closed, "no connection to \(peer) takes another stream", peer: peer)
         case .connection(.cancelled), .stream(.cancelled): self.init(.cancelled, "it was cancelled", peer: peer)
         case .connection(let error):
             self.init(.closed, "the connection to \(peer) is over or full: \(error)", peer: peer)

@@ -21,6 +21,7 @@ extension SwarmError {
     var explanation: String {
         switch self {
         case .dial(let error): error.explanation
+        case .notConnected: "it is not connected"
         case .connection: "the connection is over, or has no room for another stream"
         case .stream(.protocolsNotSupported(let names)):
             "it does not offer \(names.joined(separator: " or "))"

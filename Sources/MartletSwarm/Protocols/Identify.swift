@@ -49,7 +49,7 @@ extension Swarm {
             guard entry.pushMeter.take(self.limits.identifyPushRate, at: self.loop.now) else {
                 return self.breakOff(stream, beyondRateOn: member)
             }
-            self.loop.spawn { await self.takePush(stream, of: entry) }
+            self.loop.spawn { await self.takePush(stream, on: member, of: entry) }
         }
     }
 
@@ -149,19 +149,23 @@ extension Swarm {
         do throws(StreamError) {
             try stream.propose(IdentifyState.name)
             stream.closeWrite()
-            try await take(stream, of: entry)
+            try await take(stream, on: member, of: entry)
         } catch {
             log.debug("identify failed", ["peer": entry.peer, "error": "\(error)"])
         }
     }
 
-    private nonisolated(nonsending) func takePush(_ stream: Stream, of entry: PeerEntry) async {
+    private nonisolated(nonsending) func takePush(
+        _ stream: Stream, on member: SwarmConnection, of entry: PeerEntry
+    ) async {
         stream.closeWrite()
-        try? await take(stream, of: entry)
+        try? await take(stream, on: member, of: entry)
     }
 
     /// Reads what `entry`'s peer says of itself, in one message or several.
-    private nonisolated(nonsending) func take(_ stream: Stream, of entry: PeerEntry) async throws(StreamError) {
+    private nonisolated(nonsending) func take(
+        _ stream: Stream, on member: SwarmConnection, of entry: PeerEntry
+    ) async throws(StreamError) {
         stream.setReadDeadline(after: IdentifyState.timeout)
         var all = Writer(capacity: 1024)
         var count = 0
@@ -182,7 +186,7 @@ extension Swarm {
             throw error
         }
         guard count > 0, !entry.connections.isEmpty else { return }
-        apply(all.finish(), to: entry)
+        apply(all.finish(), to: entry, heardIn: member.info.scope)
     }
 
     func forgetInfo(of entry: PeerEntry) {
@@ -191,7 +195,7 @@ extension Swarm {
         entry.infoSize = 0
     }
 
-    private func apply(_ message: Bytes, to entry: PeerEntry) {
+    private func apply(_ message: Bytes, to entry: PeerEntry, heardIn scope: AddressScope) {
         var info = entry.info ?? PeerInfo()
         let before = info
         do throws(IdentifyError) {
@@ -204,8 +208,10 @@ extension Swarm {
         entry.info = info
         memory.draw(message.count - entry.infoSize)
         entry.infoSize = message.count
+        // What nothing here can dial would only take the place of what can be.
+        let dialable = info.listenAddresses.filter { address in transports.contains { $0.canDial(address) } }
+        addressBook.claim(dialable, of: entry.peer, heardIn: scope)
         guard isFirst || info != before else { return }
-        addressBook.add(info.listenAddresses, of: entry.peer)
         if let observed = info.observedAddress, isFirst || observed != before.observedAddress {
             tell(.observedAddress(observed, by: entry.peer))
         }

@@ -63,11 +63,11 @@ public final class Pinger {
 }
 
 extension Swarm {
-    /// Opens a stream to `peer` for pings, by `deadline`.
+    /// Opens a stream to `peer` for pings, by `deadline`. If it is `onlyConnected`, the peer is not dialled for it.
     public nonisolated(nonsending) func pinger(
-        to peer: PeerID, by deadline: Instant? = nil
+        to peer: PeerID, onlyConnected: Bool = false, by deadline: Instant? = nil
     ) async throws(SwarmError) -> Pinger {
-        Pinger(self, try await openStream(to: peer, Pinger.name, by: deadline))
+        Pinger(self, try await openStream(to: peer, Pinger.name, onlyConnected: onlyConnected, by: deadline))
     }
 
     /// The round trips of all pings to `peer` since it was connected.
