@@ -132,7 +132,7 @@ struct HearsayTests {
             let place = IPAddress(60, UInt8(teller), 1, 1)
             machine.heard(
                 of: name, at: [.quicV1(target)], topics: [chess], from: Self.teller(teller, at: place), now: now)
-            dials += machine.addressesToDial(name, knowing: [], at: now + .seconds(teller)).count
+            dials += machine.addressesToDial(name, trusted: [], claimed: [], at: now + .seconds(teller)).count
         }
         #expect(dials == machine.limits.hearsayDials)
         let owner = peer(1)
@@ -140,12 +140,12 @@ struct HearsayTests {
         machine.heard(
             of: owner, at: [.quicV1(target)], topics: [chess], from: Self.teller(1, at: Self.stranger), now: now)
         for _ in 0..<20 {
-            let addresses = machine.addressesToDial(owner, knowing: [], at: now)
+            let addresses = machine.addressesToDial(owner, trusted: [], claimed: [], at: now)
             #expect(addresses == [.quicV1(target)])
         }
         // After an hour it may be tried again.
         let later = now + machine.limits.hearsayMemory + .seconds(60)
-        let again = machine.addressesToDial(peer(1000), knowing: [], at: later)
+        let again = machine.addressesToDial(peer(1000), trusted: [], claimed: [], at: later)
         #expect(again.count == 1)
     }
 
@@ -159,14 +159,15 @@ struct HearsayTests {
             machine.heard(
                 of: name, at: [.quicV1(target)], topics: [chess],
                 from: Self.teller(number, at: IPAddress(60, UInt8(number % 250), 1, 1)), now: now)
-            dials += machine.addressesToDial(name, knowing: [], at: now + .milliseconds(100 * number)).count
+            dials +=
+                machine.addressesToDial(name, trusted: [], claimed: [], at: now + .milliseconds(100 * number)).count
         }
         #expect(dials >= 32 && dials <= 32 + 6)
         let other = peer(1)
         machine.heard(
             of: other, at: [.quicV1(place(70, 7, 8, 1))], topics: [chess], from: Self.teller(1, at: Self.stranger),
             now: now)
-        let elsewhere = machine.addressesToDial(other, knowing: [], at: now)
+        let elsewhere = machine.addressesToDial(other, trusted: [], claimed: [], at: now)
         #expect(elsewhere.count == 1)
     }
 
@@ -231,8 +232,55 @@ struct HearsayTests {
             let target = place(70, UInt8(number / 250), UInt8(number % 250), 1)
             machine.heard(
                 of: peer(1), at: [.quicV1(target)], topics: [chess], from: Self.teller(1, at: Self.stranger), now: now)
-            _ = machine.addressesToDial(peer(1), knowing: [], at: now)
+            _ = machine.addressesToDial(peer(1), trusted: [], claimed: [], at: now)
         }
         #expect(machine.held.hearsay <= 3 * 64)
+    }
+
+    @Test("what a peer claims of itself counts as hearsay, and what was given or proven is dialled as often as wanted")
+    func claims() {
+        var machine = Self.machine()
+        let target = place(70, 7, 7, 7)
+        let given = Multiaddr.quicV1(place(50, 1, 1, 1))
+        guard let name = try? Multiaddr(parsing: "/dns4/example.org/tcp/1") else { return }
+        var dials = 0
+        for number in 0..<50 {
+            let later = now + .seconds(number)
+            let addresses = machine.addressesToDial(
+                peer(1000 + number), trusted: [given, name], claimed: [given, .quicV1(target)], at: later)
+            #expect(addresses.prefix(2) == [given, name])
+            dials += addresses.count - 2
+        }
+        #expect(dials == machine.limits.hearsayDials)
+        let owner = peer(1)
+        machine.connected(owner, at: target, now: now)
+        for _ in 0..<20 {
+            let addresses = machine.addressesToDial(owner, trusted: [], claimed: [.quicV1(target)], at: now)
+            #expect(addresses == [.quicV1(target)])
+        }
+    }
+
+    @Test("claims of many peers into one network are dialled at the network's rate, together with what others tell")
+    func claimedNetwork() {
+        var machine = Self.machine()
+        var dials = 0
+        for number in 0..<300 {
+            let name = peer(1000 + number)
+            let claimed = Multiaddr.tcp(place(70, 7, 7, 1, port: UInt16(1000 + number)))
+            let told = Multiaddr.tcp(place(70, 7, 7, 2, port: UInt16(1000 + number)))
+            machine.heard(
+                of: name, at: [told], topics: [chess], from: Self.teller(number, at: Self.stranger), now: now)
+            dials += machine.addressesToDial(name, trusted: [], claimed: [claimed], at: now).count
+        }
+        #expect(dials == machine.limits.networkDials.burst)
+    }
+
+    @Test("this node's own address is not dialled because a peer claims it")
+    func ownAddress() {
+        var machine = Self.machine()
+        machine.owns([place(50, 1, 1, 1)])
+        let addresses = machine.addressesToDial(
+            peer(1), trusted: [], claimed: [.quicV1(place(50, 1, 1, 1))], at: now)
+        #expect(addresses.isEmpty)
     }
 }

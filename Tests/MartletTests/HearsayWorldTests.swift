@@ -105,4 +105,66 @@ struct HearsayWorldTests {
         #expect(victims.count > 0 && victims.count <= 32 + 30, "\(victims.count) addresses were dialled")
         #expect(member.failure == nil)
     }
+
+    /// A host on the Internet that comes back as one new member of `member`'s topic after the other, `count` in all. By
+    /// identify each claims to be at the addresses that `places` says, and goes as soon as it has proven to be on the topic.
+    private static func addPretenders(
+        to play: NodeWorld, before member: NodeWorld.Member, _ count: Int, at places: @escaping (Int) -> [Multiaddr]
+    ) {
+        let host = play.world.host("pretender", IPAddress(60, 1, 1, 1))
+        host.start { environment in
+            try await environment.loop.sleep(for: .seconds(5))
+            var transports = TransportConfiguration()
+            transports.usesQUIC = false
+            let topic = TopicKey("chess")
+            for number in 0..<count {
+                let own = try key(number)
+                let swarm = Swarm(
+                    environment: environment, identity: own,
+                    transports: transports.make(environment: environment, identity: own))
+                var claims = Writer()
+                for place in places(number) { claims.field(2, bytes: place.bytes) }
+                let message = claims.finish()
+                swarm.handle("/ipfs/id/1.0.0") { stream, _ in
+                    environment.loop.spawn {
+                        try? await stream.writeMessage(message)
+                        stream.closeWrite()
+                    }
+                }
+                let target = Multiaddr(.ip(member.host.address), .tcp(NodeWorld.port))
+                try await swarm.connect(to: member.id, at: [target])
+                let stream = try await swarm.openStream(to: member.id, MetadataService.name)
+                let proof = topic.proof(
+                    of: .opener, opener: swarm.localPeer, answerer: member.id, binding: stream.binding)
+                try await stream.writeMessage(MetadataMessage(id: 1, .hello([proof])).encoded)
+                _ = try await stream.readMessage(upTo: 1 << 16)
+                try await environment.loop.sleep(for: .milliseconds(500))
+                swarm.shutDown()
+                try await environment.loop.sleep(for: .milliseconds(500))
+            }
+            try await environment.loop.sleep(until: .never)
+        }
+    }
+
+    @Test(
+        "members that claim a victim's addresses for their own and go have no node flood it, nor dial its own network")
+    func pretenders() throws {
+        let play = NodeWorld(seed: 53)
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        let member = play.add(configuration)
+        let watch = Destinations(of: member)
+        play.world.add(watch)
+        Self.addPretenders(to: play, before: member, 40) { number in
+            let near: [Multiaddr] = [
+                .init(.ip(.loopbackV4), .tcp(UInt16(7000 + number))), .init(.ip(IPAddress(10, 0, 0, 1)), .tcp(22)),
+            ]
+            return near + (0..<14).map { .init(.ip(IPAddress(70, 7, 7, UInt8($0 + 1))), .tcp(UInt16(1000 + number))) }
+        }
+        try play.world.run(for: .seconds(300))
+        #expect(member.failure == nil)
+        #expect(watch.seen.keys.allSatisfy { $0.ip.isGlobal })
+        let victims = watch.seen.filter { $0.key.ip.prefix(24) == IPAddress(70, 7, 7, 0) }
+        #expect(victims.count > 0 && victims.count <= 32 + 30, "\(victims.count) addresses were dialled")
+    }
 }

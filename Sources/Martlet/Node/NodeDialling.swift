@@ -80,8 +80,10 @@ extension NodeDriver {
                 let remembered = (try? await store.addressesToDial(peer)) ?? []
                 discovery.heard(of: peer, at: remembered, topics: [], from: nil, now: loop.now)
             }
-            let addresses = discovery.addressesToDial(peer, knowing: swarm.addresses(of: peer), at: loop.now)
-            if addresses.isEmpty, !discovery.told(of: peer).isEmpty {
+            let known = swarm.addresses(of: peer)
+            let trusted = swarm.addresses(of: peer, from: .given)
+            let addresses = discovery.addressesToDial(peer, trusted: trusted, claimed: known, at: loop.now)
+            if addresses.isEmpty, !known.isEmpty || !discovery.told(of: peer).isEmpty {
                 return discovery.postponed(candidate, at: loop.now)
             }
             do throws(ConnectError) {
@@ -189,13 +191,12 @@ extension NodeDriver {
     }
 
     private func dial(_ peer: PeerID) async throws(MartletError) {
-        // Whom the user names is dialled wherever it is said to be.
-        swarm.add(addresses: discovery.told(of: peer), of: peer)
-        if let store, swarm.addresses(of: peer).isEmpty {
-            swarm.add(addresses: (try? await store.addressesToDial(peer)) ?? [], of: peer)
-        }
+        // Whom the user names is dialled wherever it is said to be, by whoever may speak of such addresses. That makes none
+        // of them more believable.
+        var addresses = swarm.addresses(of: peer) + discovery.told(of: peer)
+        if let store, addresses.isEmpty { addresses = (try? await store.addressesToDial(peer)) ?? [] }
         do throws(ConnectError) {
-            _ = try await swarm.connect(to: peer)
+            _ = try await swarm.connect(to: peer, onlyAt: addresses)
         } catch {
             failed(error, to: peer)
             throw MartletError(error, peer: peer)

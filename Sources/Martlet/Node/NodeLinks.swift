@@ -99,7 +99,7 @@ extension NodeDriver {
 
     /// Begins the exchange of records with `peer`, which is connected.
     func greet(_ peer: PeerID) {
-        guard !topics.isEmpty, let link = links[peer], !link.isGreeting else { return }
+        guard !topics.isEmpty, let link = links[peer], !link.isGreeting, swarm.takesStreams(peer) else { return }
         link.isGreeting = true
         link.greetings += 1
         begin("greet") { [weak self] in
@@ -110,7 +110,7 @@ extension NodeDriver {
 
     private nonisolated(nonsending) func greet(_ link: PeerLink) async {
         let peer = link.peer
-        guard swarm.isConnected(to: peer) else { return }
+        guard swarm.takesStreams(peer) else { return }
         do throws(MetadataSessionError) {
             try await metadata.greet(peer)
         } catch {
@@ -118,6 +118,8 @@ extension NodeDriver {
             guard !isStopping, links[peer] === link, metadata.topics(of: peer).isEmpty else { return }
             switch error {
             case .refused(.noCommonTopic), .protocolViolation: unrelated(link)
+            // Its connection can carry no more; that says nothing of its topics.
+            case .ended where !swarm.takesStreams(peer): release(peer, for: .arrival)
             case .ended where link.greetings > 1: unrelated(link)
             case .ended: greetLater(link)
             case .refused, .timedOut: release(link.peer, for: .arrival)
@@ -127,7 +129,7 @@ extension NodeDriver {
 
     /// The conversation with `peer` is over; where it is still connected, one of the two begins another.
     func greetAgain(_ peer: PeerID) {
-        guard let link = links[peer], swarm.isConnected(to: peer) else { return }
+        guard let link = links[peer], swarm.takesStreams(peer) else { return }
         greetLater(link)
     }
 
@@ -228,10 +230,9 @@ extension NodeDriver {
 
     private nonisolated(nonsending) func ping(_ link: PeerLink) async {
         do throws(SwarmError) {
-            // Opening a stream would dial who has just been let go.
             guard swarm.isConnected(to: link.peer) else { return }
             if link.pinger == nil {
-                let pinger = try await swarm.pinger(to: link.peer)
+                let pinger = try await swarm.pinger(to: link.peer, onlyConnected: true)
                 guard links[link.peer] === link else { return pinger.close() }
                 link.pinger = pinger
             }

@@ -123,10 +123,11 @@ extension NodeDriver {
 
     /// On what terms the word of `teller`, which is connected, is taken.
     func source(_ teller: PeerID) -> TopicDiscovery.Source {
-        let places = swarm.connections(to: teller).compactMap(\.remoteAddress.ipAddress)
+        let connections = swarm.connections(to: teller)
         // A peer that is connected over several networks is in all of them.
-        let scope = places.compactMap { AddressScope($0) }.min() ?? .world
-        return TopicDiscovery.Source(teller: Teller(teller, at: places.first), scope: scope)
+        let scope = connections.map(\.scope).min() ?? .world
+        let place = connections.lazy.compactMap(\.remoteAddress.ipAddress).first
+        return TopicDiscovery.Source(teller: Teller(teller, at: place), scope: scope)
     }
 
     private func take(_ record: SignedMetadata, from teller: PeerID) {

@@ -355,11 +355,17 @@ struct TopicDiscovery {
     /// How long a candidate waits that may not be dialled yet.
     private static let heldBack = Duration.seconds(15)
 
-    /// Where `peer`, which is to be dialled, may be dialled now: `known`, which this node knows by itself, and what others
-    /// say as far as the bounds on hearsay admit it. Those are counted.
-    mutating func addressesToDial(_ peer: PeerID, knowing known: [Multiaddr], at now: Instant) -> [Multiaddr] {
-        var all = known
-        for address in entries[.peer(peer)]?.told ?? [] where !known.contains(address) {
+    /// Where `peer`, which is to be dialled, may be dialled now: at the `trusted` addresses, where it was reached before or
+    /// a user said that it is; and at those that are `claimed` by itself or told by others, as far as the bounds on hearsay
+    /// admit them. Those are counted.
+    ///
+    /// Whether somebody may speak of an address at all was decided by scope when it was heard.
+    mutating func addressesToDial(
+        _ peer: PeerID, trusted: [Multiaddr], claimed: [Multiaddr], at now: Instant
+    ) -> [Multiaddr] {
+        var all = trusted
+        var seen = Set(trusted)
+        for address in claimed + told(of: peer) where seen.insert(address).inserted && !isOwn(address) {
             if let place = address.socketAddress, owners[place]?.peer != peer {
                 guard ledger.admits(place, at: now) else { continue }
                 ledger.dials(place, at: now)
