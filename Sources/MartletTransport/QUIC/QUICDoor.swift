@@ -15,6 +15,9 @@ struct QUICDoor {
     private var answers: RateLimit
     /// How many connections that others dial are unfinished.
     private(set) var halfOpen = 0
+    /// The ids under which the last dialers knocked that were asked for a proof, in two generations.
+    private var asked: Set<ConnectionID> = []
+    private var askedBefore: Set<ConnectionID> = []
 
     /// A door with the bounds of `limits`.
     init(_ limits: QUICLimits) {
@@ -24,16 +27,30 @@ struct QUICDoor {
         answers = RateLimit(perSecond: limits.strayAnswersPerSecond)
     }
 
-    /// Whether `newcomer` must prove its address before anything is kept of it or computed for it, at `now`. Counts the
-    /// handshake if not.
-    mutating func mustProve(_ newcomer: QUICNewcomer, at now: Instant) -> Bool {
+    /// Whether `newcomer`, which knocks under `id`, must prove its address before anything is kept of it or computed for
+    /// it, at `now`. Counts the handshake if not.
+    mutating func mustProve(_ newcomer: QUICNewcomer, by id: ConnectionID, at now: Instant) -> Bool {
         if newcomer.isProven { return false }
+        // A ClientHello may fill two packets. After the Retry that answers the first, the dialer goes on under another id
+        // and never finishes what the second by itself would begin.
+        if asked.contains(id) || askedBefore.contains(id) { return true }
         if halfOpen >= min(limits.halfOpenBeforeRetry, limits.halfOpen) { return true }
         let most = min(limits.halfOpenPerAddressBeforeRetry, limits.halfOpenPerAddress)
         if counts[newcomer, default: 0] >= most { return true }
         // No packet from outside bears an address of this host.
         return !newcomer.host.isLoopback && !unprovenHandshakes.allows(at: now)
     }
+
+    /// The dialer that knocks under `id` is asked for a proof of its address.
+    mutating func askedForProof(_ id: ConnectionID) {
+        asked.insert(id)
+        guard asked.count >= limits.rememberedRetries else { return }
+        askedBefore = asked
+        asked = []
+    }
+
+    /// How many ids are remembered of dialers that were asked for a proof.
+    var rememberedRetries: Int { asked.count + askedBefore.count }
 
     /// Why `newcomer` cannot come in, or `nil` if it can.
     func refusal(of newcomer: QUICNewcomer) -> QUICRefusal? {

@@ -36,6 +36,9 @@ public struct QUICLimits: Hashable, Sendable {
     /// How many Retry packets a second are sent. They have a rate of their own because they are the way in for everyone
     /// while there is a flood.
     public var retriesPerSecond = 10_000
+    /// Of how many of the last dialers at least that were asked by Retry for a proof of their addresses the ids are
+    /// remembered, and of at most twice as many. What else comes under these ids begins no handshake.
+    public var rememberedRetries = 512
     /// How many other answers a second strangers get who have no connection: Version Negotiation, refusals and stateless
     /// resets together.
     public var strayAnswersPerSecond = 1_000

@@ -42,31 +42,44 @@ extension QUICEndpoint {
             return sendRefusal(datagram, initial, UInt64(NGTCP2_CONNECTION_REFUSED))
         }
         let source = datagram.source
-        var original: ngtcp2_cid?
-        if initial.tokenlen > 0, initial.token[0] == UInt8(NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY) {
-            original = verifiedToken(datagram, initial)
-            guard original != nil else {
-                refuse(.token)
-                return sendRefusal(datagram, initial, UInt64(NGTCP2_INVALID_TOKEN))
-            }
+        let original: ngtcp2_cid?
+        switch proof(datagram, initial) {
+        case .none: original = nil
+        case .address(let id): original = id
+        case .wrong:
+            // Whoever bears a token of our Retry takes no other Retry (RFC 9000 §8.1.2).
+            refuse(.token)
+            return sendRefusal(datagram, initial, UInt64(NGTCP2_INVALID_TOKEN))
         }
         let newcomer = QUICNewcomer(source.ip, isProven: original != nil)
-        if door.mustProve(newcomer, at: loop.now) {
-            refuse(.addressNotProven)
-            return sendRetry(datagram, initial)
+        if door.mustProve(newcomer, by: ConnectionID(initial.dcid), at: loop.now) {
+            return askForProof(datagram, initial)
         }
-        if let refusal = door.refusal(of: newcomer) { return refuse(refusal) }
+        if let refusal = door.refusal(of: newcomer) { return turnAway(datagram, initial, newcomer, refusal) }
         switch inbound.admit(.quic(source), newcomer.isProven) {
         case .admitted(let admission):
             begin(datagram, initial, original: original, newcomer, inbound, admission)
-        case .proveAddress:
-            refuse(.addressNotProven)
-            sendRetry(datagram, initial)
-        case .refused: refuse(.notAdmitted)
+        case .proveAddress: askForProof(datagram, initial)
+        case .refused: turnAway(datagram, initial, newcomer, .notAdmitted)
         }
     }
 
     private func refuse(_ reason: QUICRefusal) { statistics[reason] += 1 }
+
+    private func askForProof(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd) {
+        refuse(.addressNotProven)
+        door.askedForProof(ConnectionID(initial.dcid))
+        sendRetry(datagram, initial)
+    }
+
+    /// Refuses `newcomer`, and tells it so if it is known to hear that: else it would wait until its dial times out
+    /// (RFC 9000 §5.2.2).
+    private func turnAway(
+        _ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd, _ newcomer: QUICNewcomer, _ reason: QUICRefusal
+    ) {
+        refuse(reason)
+        if newcomer.isProven { sendRefusal(datagram, initial, UInt64(NGTCP2_CONNECTION_REFUSED)) }
+    }
 
     private func begin(
         _ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd, original: ngtcp2_cid?, _ newcomer: QUICNewcomer,
@@ -116,19 +129,35 @@ extension QUICEndpoint {
 
     // MARK: Answers
 
-    /// The id that the client made up before its Retry, where its token proves its address.
-    private func verifiedToken(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd) -> ngtcp2_cid? {
+    /// What the token in a first packet proves.
+    private enum Proof {
+        /// Nothing: there is none, or it is not one of our Retry.
+        case none
+        /// The address of its sender, who made up the id `original` before the Retry.
+        case address(original: ngtcp2_cid)
+        /// It is one of our Retry, but was given to another address, or too long ago.
+        case wrong
+    }
+
+    /// A token that cannot be decrypted is not ours. Clients keep the tokens of servers that they have met, by a name that
+    /// libp2p gives to all of them alike, so a foreign one says nothing against its sender (RFC 9000 §8.1.3).
+    private func proof(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd) -> Proof {
+        guard initial.tokenlen > 0 else { return .none }
         inPath.set(local: local(datagram.localAddress), remote: datagram.source)
         var original = ngtcp2_cid()
         var retried = initial.dcid
         let remote = inPath.path.pointee.remote
         let result = retrySecret.withUnsafeBytes {
-            ngtcp2_crypto_verify_retry_token(
+            ngtcp2_crypto_verify_retry_token2(
                 &original, initial.token, initial.tokenlen, $0.baseAddress!.assumingMemoryBound(to: UInt8.self),
                 $0.count,
                 initial.version, remote.addr, remote.addrlen, &retried, Self.retryTimeout, loop.now.nanoseconds)
         }
-        return result == 0 ? original : nil
+        switch result {
+        case 0: return .address(original: original)
+        case NGTCP2_CRYPTO_ERR_VERIFY_TOKEN: return .wrong
+        default: return .none
+        }
     }
 
     private func sendRetry(_ datagram: borrowing Datagram, _ initial: ngtcp2_pkt_hd) {
@@ -141,7 +170,7 @@ extension QUICEndpoint {
         answer(datagram, isAllowed: door.allowsRetry(at: loop.now)) { room in
             withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { token in
                 let count = retrySecret.withUnsafeBytes {
-                    ngtcp2_crypto_generate_retry_token(
+                    ngtcp2_crypto_generate_retry_token2(
                         token.baseAddress!, $0.baseAddress!.assumingMemoryBound(to: UInt8.self), $0.count,
                         initial.version, remote.addr, remote.addrlen, &source, &original, loop.now.nanoseconds)
                 }

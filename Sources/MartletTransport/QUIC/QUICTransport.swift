@@ -103,10 +103,14 @@ public final class QUICTransport: Transport {
         throw failure == .cancelled ? .cancelled : failure == .timedOut ? .timedOut(.lookUp) : .name(failure)
     }
 
-    /// A port from which `remote` can be reached, one that accepts connections if there is any, else a new one.
+    /// A port from which `remote` can be reached, else a new one. Of several it is one that accepts connections, so that
+    /// the other side sees where this host can be dialled, and among those one that is open to the same network.
     private func endpoint(for remote: SocketAddress) throws(TransportError) -> QUICEndpoint {
         let usable = endpoints.filter { $0.port.socket.localAddress.reaches(remote) }
-        if let endpoint = usable.first(where: { $0.inbound != nil }) ?? usable.first { return endpoint }
+        let listening = usable.filter { $0.inbound != nil }
+        let candidates = listening.isEmpty ? usable : listening
+        let nearest = candidates.first { $0.port.socket.localAddress.isAsWide(as: remote) }
+        if let endpoint = nearest ?? candidates.first { return endpoint }
         return try bind(SocketAddress(remote.ip.isV4 ? .anyV4 : .anyV6, port: 0))
     }
 
@@ -187,8 +191,8 @@ private final class QUICListener: TransportListener {
 }
 
 extension SocketAddress {
-    /// Whether a socket that is bound here can send to `remote`: the address is open, or it is one of the same reach. From
-    /// any other the answers do not find back, or nothing leaves.
+    /// Whether a socket that is bound here can send to `remote` and hear the answer. What is bound to loopback or to a
+    /// link goes no further; any other address of this host may, be it by a NAT.
     fileprivate func reaches(_ remote: SocketAddress) -> Bool {
         guard ip.family == remote.ip.family else { return false }
         if ip.isUnspecified { return true }
@@ -196,6 +200,11 @@ extension SocketAddress {
         if ip.isLinkLocal || remote.ip.isLinkLocal {
             return ip.isLinkLocal && remote.ip.isLinkLocal && (ip.isV4 || scope == remote.scope)
         }
-        return ip.isGlobal == remote.ip.isGlobal
+        return true
+    }
+
+    /// Whether a socket that is bound here is open, or bound to an address that is known as widely as that of `remote`.
+    fileprivate func isAsWide(as remote: SocketAddress) -> Bool {
+        ip.isUnspecified || ip.isGlobal == remote.ip.isGlobal
     }
 }

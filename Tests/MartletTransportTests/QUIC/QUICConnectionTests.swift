@@ -337,4 +337,33 @@ struct QUICConnectionTests {
         #expect(local.map(\.ip) == [.loopbackV4, .anyV4, .anyV4])
         #expect(local[1].port == local[2].port)
     }
+
+    @Test("a listener that is bound to a private address dials from its port, unless another is nearer to the target")
+    func portOfTheListener() throws {
+        let world = World(seed: 18)
+        let inside = IPAddress(192, 168, 0, 2)
+        let alice = QUICHost(world, "alice", inside)
+        let bob = QUICHost(world, "bob", IPAddress(8, 8, 8, 8))
+        let carol = QUICHost(world, "carol", IPAddress(192, 168, 0, 3))
+        bob.start()
+        carol.start()
+        var local: [SocketAddress] = []
+        alice.start(listens: false) { alice in
+            let loop = alice.environment.loop
+            func dial(_ other: QUICHost) async throws {
+                let connection = try await alice.transport.dial(
+                    other.address, expecting: nil, deadline: loop.now + .seconds(5))
+                let session = try #require(connection as? QUICConnection).session
+                local.append(session.endpoint.port.socket.localAddress)
+            }
+            _ = try alice.transport.listen(
+                on: .quic(SocketAddress(inside, port: 4001)), Inbound(connected: { _ in }))
+            try await dial(bob)
+            try await dial(carol)
+            _ = try alice.transport.listen(on: .quic(SocketAddress(.anyV4, port: 4002)), Inbound(connected: { _ in }))
+            try await dial(bob)
+        }
+        try world.run(within: .seconds(20)) { local.count == 3 }
+        #expect(local.map(\.port) == [4001, 4001, 4002])
+    }
 }

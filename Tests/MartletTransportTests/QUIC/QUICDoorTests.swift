@@ -5,6 +5,11 @@ import Testing
 
 @Suite("The door of QUIC")
 struct QUICDoorTests {
+    /// The id under which dialer `number` knocks.
+    private func id(_ number: Int) -> ConnectionID {
+        ConnectionID(Bytes([0x90, UInt8(number >> 8 & 0xFF), UInt8(number & 0xFF), 0]).span)!
+    }
+
     private func stranger(_ number: Int, isProven: Bool = false) -> QUICNewcomer {
         QUICNewcomer(IPAddress(v4: 0x0A00_0000 | UInt32(number)), isProven: isProven)
     }
@@ -18,7 +23,7 @@ struct QUICDoorTests {
         var begun = 0
         for number in 0..<10_000 {
             let newcomer = stranger(number)
-            if door.mustProve(newcomer, at: .start + .milliseconds(number)) { continue }
+            if door.mustProve(newcomer, by: id(number), at: .start + .milliseconds(number)) { continue }
             begun += 1
             door.began(newcomer)
             door.finished(newcomer)
@@ -28,7 +33,7 @@ struct QUICDoorTests {
         #expect(door.halfOpen == 0)
         var own = QUICDoor(limits)
         let here = QUICNewcomer(.loopbackV4, isProven: false)
-        let asked = (0..<100).count { _ in own.mustProve(here, at: .start) }
+        let asked = (0..<100).count { own.mustProve(here, by: id($0), at: .start) }
         #expect(asked == 0)
     }
 
@@ -37,10 +42,10 @@ struct QUICDoorTests {
         let limits = QUICLimits()
         var door = QUICDoor(limits)
         let victim = stranger(1)
-        while !door.mustProve(victim, at: .start) { door.began(victim) }
+        while !door.mustProve(victim, by: id(1), at: .start) { door.began(victim) }
         #expect(door.halfOpen == limits.halfOpenPerAddressBeforeRetry)
         let proven = stranger(1, isProven: true)
-        let isAsked = door.mustProve(proven, at: .start)
+        let isAsked = door.mustProve(proven, by: id(2), at: .start)
         #expect(!isAsked)
         while door.refusal(of: proven) == nil { door.began(proven) }
         #expect(door.halfOpen == limits.halfOpenPerAddressBeforeRetry + limits.halfOpenPerAddress)
@@ -56,11 +61,11 @@ struct QUICDoorTests {
         let limits = QUICLimits()
         var door = QUICDoor(limits)
         for number in 0..<limits.halfOpenBeforeRetry {
-            let isAsked = door.mustProve(stranger(number), at: .start)
+            let isAsked = door.mustProve(stranger(number), by: id(number), at: .start)
             #expect(!isAsked)
             door.began(stranger(number))
         }
-        let isAsked = door.mustProve(stranger(1000), at: .start)
+        let isAsked = door.mustProve(stranger(1000), by: id(1000), at: .start)
         #expect(isAsked)
         for number in limits.halfOpenBeforeRetry..<limits.halfOpen {
             #expect(door.refusal(of: stranger(number, isProven: true)) == nil)
@@ -80,5 +85,24 @@ struct QUICDoorTests {
         let retries = (0..<100).count { _ in door.allowsRetry(at: .start) }
         #expect(answers == 10)
         #expect(retries == 20)
+    }
+
+    @Test("what comes under the id of a dialer that was asked for a proof begins nothing, and few ids are remembered")
+    func asked() {
+        var limits = QUICLimits()
+        limits.rememberedRetries = 16
+        var door = QUICDoor(limits)
+        for number in 0..<1000 {
+            door.askedForProof(id(number))
+            #expect(door.rememberedRetries <= 2 * limits.rememberedRetries)
+        }
+        for number in 984..<1000 {
+            let isAsked = door.mustProve(stranger(number), by: id(number), at: .start)
+            #expect(isAsked)
+        }
+        let isAsked = door.mustProve(stranger(1), by: id(1), at: .start)
+        #expect(!isAsked)
+        let isProvenAsked = door.mustProve(stranger(999, isProven: true), by: id(999), at: .start)
+        #expect(!isProvenAsked)
     }
 }

@@ -125,11 +125,11 @@ extension QUICHost {
     }
 }
 
-/// A first packet of QUIC that a dialer could have sent after a Retry, with a token that is none, and nothing in it that
-/// can be decrypted.
+/// A first packet of QUIC with `token`, as a dialer could have sent it, and nothing in it that can be decrypted.
 func firstPacket(number: UInt16, token: [UInt8]) -> Bytes {
     let id: [UInt8] = [0x90, 1, 2, 3, 4, 5, UInt8(number >> 8), UInt8(number & 0xFF)]
-    var packet: [UInt8] = [0xC3, 0, 0, 0, 1, 8] + id + [0, UInt8(token.count)] + token
+    var packet: [UInt8] = [0xC3, 0, 0, 0, 1, 8] + id + [0, 0x40 | UInt8(token.count >> 8), UInt8(token.count & 0xFF)]
+    packet += token
     let rest = 1200 - packet.count - 2
     packet += [0x40 | UInt8(rest >> 8), UInt8(rest & 0xFF)]
     return Bytes(packet + Array(repeating: 7, count: rest))

@@ -138,24 +138,28 @@ struct QUICTroubleTests {
         bob.start()
         var isDone = false
         alice.start { alice in
-            let answer = try await alice.dial(bob).ask([1, 2, 3])
-            #expect(answer == [1, 2, 3])
+            let connection = try await alice.dial(bob)
+            #expect(try await connection.ask([1, 2, 3]) == [1, 2, 3])
+            connection.close(code: 0)
             isDone = true
         }
         try world.run(within: .seconds(5)) { isDone }
         #expect(bob.transport.statistics[.addressNotProven] == 1)
         #expect(bob.transport.statistics.established == 1)
-        // The Initial that followed the Retry, sent from elsewhere.
+        // Until her packets are those of a stranger again.
+        try world.run(within: .seconds(5)) { bob.endpoint.sessions.isEmpty }
+        // The Initial that followed the Retry, sent from elsewhere: as it is, and under another id than the token's.
         let stolen = recorder.sent.filter { $0.host == "alice" && $0.packet.payload[0] & 0xF0 == 0xC0 }[1].packet
         mallory.start { environment in
             let socket = try environment.bindUDP(SocketAddress(.anyV4, port: 9), options: UDPOptions())
-            // A changed id, or the packet would be taken for one of alice's connection.
+            _ = socket.send(stolen.payload.span, to: bob.address.socketAddress!)
             var copy = Array(stolen.payload)
             copy[6] ^= 1
             _ = socket.send(Bytes(copy).span, to: bob.address.socketAddress!)
         }
         try world.run(for: .seconds(1))
         #expect(bob.transport.statistics[.token] == 1)
+        #expect(bob.transport.statistics[.addressNotProven] == 2)
         #expect(bob.transport.statistics.halfOpen == 0)
     }
 
