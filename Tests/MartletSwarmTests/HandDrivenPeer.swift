@@ -20,8 +20,8 @@ final class HandDrivenPeer {
     private(set) var received: [UInt32: Int] = [:]
     /// The streams that the server reset.
     private(set) var resets: Set<UInt32> = []
-    /// How often the server said goodbye.
-    private(set) var farewells = 0
+    /// With which codes the server said goodbye.
+    private(set) var farewells: [UInt32] = []
     /// Whether the server has closed the connection.
     private(set) var isClosed = false
 
@@ -114,7 +114,7 @@ final class HandDrivenPeer {
         case .ping where header.flags.contains(.syn):
             try await send([(YamuxHeader(.ping, .ack, length: header.length), Bytes())])
         case .ping: break
-        case .goAway: farewells += 1
+        case .goAway: farewells.append(header.length)
         case .data, .windowUpdate:
             frames[header.stream, default: 0] += 1
             if header.flags.contains(.rst) { resets.insert(header.stream) }

@@ -93,7 +93,9 @@ struct HostileFrameTests {
         ),
     ]
 
-    @Test("a frame that breaks the rules ends the connection it came on, and is counted by its kind", arguments: 0..<9)
+    @Test(
+        "a frame that breaks the rules ends the connection it came on with a farewell that says so, and is counted",
+        arguments: 0..<9)
     func frames(_ index: Int) throws {
         let (what, counted, frames) = Self.table[index]
         var attacker: HandDrivenPeer?
@@ -110,7 +112,8 @@ struct HostileFrameTests {
         #expect(server.metrics.value("martlet_swarm_violations", counted.rawValue) == 1, "\(what)")
         #expect(server.metrics.value("martlet_swarm_connections_ended", "violation") == 1, "\(what)")
         if counted != .yamuxAnswers {
-            #expect(attacker?.farewells == 0, "\(what): it is owed nothing, not even a farewell")
+            #expect(attacker?.farewells == [YamuxHeader.protocolError], "\(what)")
+            #expect(attacker?.stream.failure == .reset, "\(what): it is owed nothing else")
             #expect(attacker?.isClosed == true, "\(what)")
         }
     }

@@ -107,6 +107,23 @@ struct YamuxTests {
         #expect(other.isDraining)
     }
 
+    @Test("two that both open as many streams as they can have no more together than rust-yamux takes: 512")
+    func streamsOfBothSides() throws {
+        let sides = [true, false].map { Yamux<TestUser>(isClient: $0, limits: YamuxLimits(), now: now) }
+        for round in 0..<20 {
+            let now = now + .milliseconds(10) * round
+            for (side, other) in [(sides[0], sides[1]), (sides[1], sides[0])] {
+                while (try? side.open(at: now) { _ in TestUser() }) != nil {}
+                try side.handleTimeout(at: now)
+                try other.handle(Bytes(side.drain()), at: now) { _ in TestUser() }
+                #expect(other.inboundCount + other.outboundCount <= 512)
+            }
+        }
+        for side in sides {
+            #expect(side.outboundCount == YamuxLimits().outboundStreams && side.inboundCount == side.outboundCount)
+        }
+    }
+
     @Test("frames that no honest peer sends end the connection, each with its reason")
     func hostileFrames() {
         let window = UInt32(256 << 10)

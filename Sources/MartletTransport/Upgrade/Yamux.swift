@@ -212,6 +212,12 @@ final class Yamux<User: YamuxUser> {
         control.append(YamuxHeader(.goAway, length: code))
     }
 
+    /// Tells the other side that this one goes because of a broken rule, in place of the frames that wait.
+    func lastWord() {
+        control = FIFO()
+        farewell(code: YamuxHeader.protocolError)
+    }
+
     /// Calls `body` for the user of each stream, in the order of their numbers.
     func forEachUser(_ body: (User) -> Void) {
         for entry in entries.values.sorted(by: { $0.id < $1.id }) { body(entry.user) }

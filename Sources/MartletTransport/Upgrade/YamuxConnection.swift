@@ -156,7 +156,7 @@ final class YamuxConnection: Connection {
                 plain = try noise.receiving.open(
                     UnsafeMutableRawBufferPointer(start: slab.base + start + 2, count: size))
             } catch {
-                breakOff(.violation(.noiseRecord, detail: "\(error)"))
+                breakOff(.noiseRecord, detail: "\(error)")
                 return nil
             }
             if plain > 0 { handle(Bytes(slab: slab, offset: start + 2, count: plain)) }
@@ -181,7 +181,7 @@ final class YamuxConnection: Connection {
 
     private func violated(_ error: YamuxError) {
         guard let violation = Violation(error) else { return breakOff(.unanswered) }
-        breakOff(.violation(violation, detail: "\(error)"))
+        breakOff(violation, detail: "\(error)")
     }
 
     /// After input: hands out new streams, and sees to it that answers go out.
@@ -324,9 +324,21 @@ final class YamuxConnection: Connection {
         end(reason, leave)
     }
 
-    /// Ends it with one who breaks the rules or takes nothing, and who is owed nothing either: what is queued is dropped.
+    /// Ends it with one who takes nothing or has said that it is over, and who is owed nothing: what is queued is dropped.
     private func breakOff(_ reason: ConnectionError) {
         end(reason) { $0.reset() }
+    }
+
+    /// Ends it with one who breaks the rules, and who is told so if that can go out at once; but what is queued is dropped.
+    private func breakOff(_ violation: Violation, detail: String) {
+        end(.violation(violation, detail: detail)) { stream in
+            guard !isBlocked else { return stream.reset() }
+            yamux.lastWord()
+            _ = sendRecord()
+            hold(0)
+            // What is written in a turn leaves at its end, in front of this.
+            loop.atTurnEnd { stream.reset() }
+        }
     }
 
     /// Sends what is queued and closes; but a peer that takes nothing is not waited for, since the socket and its queue

@@ -1,6 +1,8 @@
 /// The header of a Yamux frame: 12 bytes, all numbers most significant byte first.
 struct YamuxHeader: Equatable {
     static let size = 12
+    /// The code of a farewell to one who has broken the rules.
+    static let protocolError: UInt32 = 1
 
     enum Kind: UInt8 {
         case data = 0
@@ -88,8 +90,12 @@ public struct YamuxLimits: Hashable, Sendable {
     /// The highest number that a stream of this side may have. Numbers are never used twice, so a connection comes to
     /// its end with them: when 15 of 16 are used up, it is to be replaced by another.
     public var highestNumber = UInt32.max - 2
-    /// How many streams this side opens at once.
-    public var outboundStreams = 4096
+    /// How many streams this side has open at once; who wants one more waits until another ends.
+    ///
+    /// No peer says how many it takes, and what one more costs depends on it: rust-yamux ends the whole connection beyond
+    /// 512 of both sides together, go-libp2p's resource manager lets a peer have 256 in a small host. 256 is also what both
+    /// take over QUIC.
+    public var outboundStreams = 256
     /// How many streams this side opens before the other has acknowledged any of them; others refuse more than 256.
     public var unacknowledgedStreams = 256
     /// How far a stream's window may grow from the 256 KiB that the specification gives it.
