@@ -76,15 +76,19 @@ final class PeerEntry {
     var inbound: [String: Int] = [:]
     var streamMeter = RateMeter()
     var wasteMeter = RateMeter()
-    /// Its identify pushes, and what it did beyond the rates of protocols.
-    var pushMeter = RateMeter()
+    /// Its identify pushes, what applies those that wait, and what that draws from the node's memory.
+    var pushes: PushBox<ConnectionInfo>
+    var pushTimer: LoopTimer?
+    var pushSize = 0
+    /// What it did beyond the rates of protocols.
     var excessMeter = RateMeter()
     /// Closes connections that are not used any more, where there are any.
     var review: LoopTimer?
     var roundTrips = PingStatistics()
 
-    init(_ peer: PeerID) {
+    init(_ peer: PeerID, _ limits: SwarmLimits) {
         self.peer = peer
+        pushes = PushBox(limits.identifyPushRate)
     }
 
     /// Whether nothing is worth remembering.

@@ -25,6 +25,12 @@ package struct RateMeter: Sendable {
         return copy.take(rate, at: now)
     }
 
+    /// From when on it may happen once more at `rate`.
+    func next(_ rate: Rate) -> Instant {
+        let allowance = Duration.nanoseconds(Int64(1_000_000_000 / rate.perSecond * Double(rate.burst - 1)))
+        return restedAt - .start > allowance ? .start + (restedAt - .start - allowance) : .start
+    }
+
     /// Counts once what has happened by `now`, even if it was not allowed: it delays what comes next.
     mutating func charge(_ rate: Rate, at now: Instant) {
         restedAt = max(restedAt, now) + .nanoseconds(Int64(1_000_000_000 / rate.perSecond))

@@ -203,7 +203,7 @@ public final class Swarm {
     /// The entry of `peer`, made where there is none.
     func entry(of peer: PeerID) -> PeerEntry {
         if let entry = peers[peer] { return entry }
-        let entry = PeerEntry(peer)
+        let entry = PeerEntry(peer, limits)
         peers[peer] = entry
         return entry
     }

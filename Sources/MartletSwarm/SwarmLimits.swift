@@ -81,10 +81,12 @@ public struct SwarmLimits: Hashable, Sendable {
     /// connection for its streams.
     public var streamPatience = Duration.seconds(5)
 
-    /// Identify pushes of one peer. Each may cost the check of a signature, and an honest peer changes seldom.
-    public var identifyPushRate = Rate(burst: 4, perSecond: 0.1)
-    /// What one peer does beyond the rates of protocols like ping and identify push. Each such stream is reset; beyond
-    /// this rate the peer is disconnected.
+    /// Identify pushes of one peer that are applied. Each may cost the check of a signature, and an honest peer changes
+    /// seldom; but some send one for each address that they begin to listen on, over each connection. The newest of those
+    /// that come faster waits for its turn.
+    public var identifyPushRate = Rate(burst: 16, perSecond: 0.2)
+    /// What one peer does beyond the rates of protocols like ping and identify push; beyond this rate the peer is
+    /// disconnected.
     public var excessRate = Rate(burst: 64, perSecond: 1)
 
     /// How long a dial may take that says nothing else.

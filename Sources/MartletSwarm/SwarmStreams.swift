@@ -140,10 +140,17 @@ extension Swarm {
     /// is disconnected.
     func breakOff(_ stream: Stream, beyondRateOn member: SwarmConnection) {
         stream.reset()
+        _ = bears(stream, beyondRateOn: member)
+    }
+
+    /// Counts that the peer of `stream` has gone beyond the rate of a protocol with it, and returns whether that is borne:
+    /// one that does so again and again is disconnected.
+    func bears(_ stream: Stream, beyondRateOn member: SwarmConnection) -> Bool {
         count(.protocolRate, stream.remotePeer)
-        guard let entry = peers[stream.remotePeer], member.closing == nil else { return }
-        guard !entry.excessMeter.take(limits.excessRate, at: loop.now) else { return }
+        guard let entry = peers[stream.remotePeer], member.closing == nil else { return false }
+        guard !entry.excessMeter.take(limits.excessRate, at: loop.now) else { return true }
         close(entry.peer, because: .refused(.protocolRate))
+        return false
     }
 
     /// Breaks off `stream`, on which a protocol of this node ran into `error`. One who does not take what it has asked for

@@ -52,6 +52,18 @@ struct IdentifyTests {
         #expect(info.record?.record.sequence == 5)
     }
 
+    @Test("of two records that bear the same number, as rust-libp2p makes them within a second, the later one counts")
+    func sameNumber() throws {
+        var info = Self.sample
+        let number = try #require(info.record).record.sequence
+        for octet in [7, 8] as [UInt8] {
+            var said = Self.sample
+            said.record = SignedPeerRecord(addresses: [tcp(octet)], sequence: number, signedWith: key(1))
+            try IdentifyMessage.read(IdentifyMessage.write(said, key: key(1).publicKey), from: peer(1), into: &info)
+            #expect(info.listenAddresses == [tcp(octet)])
+        }
+    }
+
     @Test("a signature is checked once, however often the same record comes")
     func checkedOnce() throws {
         let bytes = IdentifyMessage.write(Self.sample, key: key(1).publicKey)

@@ -44,12 +44,14 @@ extension Swarm {
             guard let self else { return }
             self.loop.spawn { await self.answerIdentify(stream, on: member) }
         }
-        handleOnConnection(IdentifyState.pushName, limit: 2) { [weak self] stream, _, member in
+        // Some send a push for each address that they begin to listen on, all at once.
+        handleOnConnection(IdentifyState.pushName, limit: 16) { [weak self] stream, _, member in
             guard let self, let entry = self.peers[stream.remotePeer] else { return }
-            guard entry.pushMeter.take(self.limits.identifyPushRate, at: self.loop.now) else {
-                return self.breakOff(stream, beyondRateOn: member)
+            guard !entry.pushes.isBusy(at: self.loop.now) || self.bears(stream, beyondRateOn: member) else {
+                return stream.reset()
             }
-            self.loop.spawn { await self.takePush(stream, on: member, of: entry) }
+            let number = entry.pushes.begin()
+            self.loop.spawn { await self.takePush(stream, number, on: member, of: entry) }
         }
     }
 
@@ -83,6 +85,8 @@ extension Swarm {
     private func ownRecord(for reach: IdentifyState.Reach) -> SignedPeerRecord {
         if let record = identify.records[reach] { return record }
         let addresses = announced.filter { IdentifyState.Reach($0) >= reach }
+        // A peer may be told of more than one reach: two records that differ never bear the same number (RFC 0003).
+        identify.sequence += 1
         let record = SignedPeerRecord(addresses: addresses, sequence: identify.sequence, signedWith: identity)
         identify.records[reach] = record
         return record
@@ -149,30 +153,57 @@ extension Swarm {
         do throws(StreamError) {
             try stream.propose(IdentifyState.name)
             stream.closeWrite()
-            try await take(stream, on: member, of: entry)
+            let message = try await read(stream, of: entry)
+            guard let message, !entry.connections.isEmpty else { return }
+            apply(message, to: entry, heardIn: member.info.scope)
         } catch {
             log.debug("identify failed", ["peer": entry.peer, "error": "\(error)"])
         }
     }
 
     private nonisolated(nonsending) func takePush(
-        _ stream: Stream, on member: SwarmConnection, of entry: PeerEntry
+        _ stream: Stream, _ number: Int, on member: SwarmConnection, of entry: PeerEntry
     ) async {
         stream.closeWrite()
-        try? await take(stream, on: member, of: entry)
+        guard let message = try? await read(stream, of: entry), !entry.connections.isEmpty else { return }
+        entry.pushes.put(message, from: member.info, of: number)
+        applyPushes(of: entry)
     }
 
-    /// Reads what `entry`'s peer says of itself, in one message or several.
-    private nonisolated(nonsending) func take(
-        _ stream: Stream, on member: SwarmConnection, of entry: PeerEntry
-    ) async throws(StreamError) {
+    /// Applies the newest push of `entry`'s peer as soon as its rate allows that.
+    private func applyPushes(of entry: PeerEntry) {
+        if let push = entry.pushes.take(at: loop.now) { apply(push.message, to: entry, heardIn: push.origin.scope) }
+        drawPushes(of: entry)
+        guard let deadline = entry.pushes.deadline else { return }
+        if entry.pushTimer == nil {
+            entry.pushTimer = LoopTimer(on: loop, label: "identify push") { [weak self, weak entry] in
+                if let self, let entry { self.applyPushes(of: entry) }
+            }
+        }
+        entry.pushTimer?.arm(at: deadline)
+    }
+
+    private func drawPushes(of entry: PeerEntry) {
+        let size = entry.pushes.waiting?.message.count ?? 0
+        memory.draw(size - entry.pushSize)
+        entry.pushSize = size
+    }
+
+    /// Reads what `entry`'s peer says of itself, in one message or several; `nil` if that is nothing.
+    private nonisolated(nonsending) func read(
+        _ stream: Stream, of entry: PeerEntry
+    ) async throws(StreamError) -> Bytes? {
         stream.setReadDeadline(after: IdentifyState.timeout)
         var all = Writer(capacity: 1024)
         var count = 0
+        var drawn = 0
+        defer { memory.draw(-drawn) }
         do throws(StreamError) {
             while let message = try await stream.readMessage(upTo: IdentifyMessage.maximumSize - all.count) {
                 all.bytes(message)
                 count += 1
+                memory.draw(message.count)
+                drawn += message.count
                 guard count <= IdentifyMessage.maximumMessages else {
                     throw .messageTooLarge(size: UInt64(all.count))
                 }
@@ -185,14 +216,16 @@ extension Swarm {
             }
             throw error
         }
-        guard count > 0, !entry.connections.isEmpty else { return }
-        apply(all.finish(), to: entry, heardIn: member.info.scope)
+        return count > 0 ? all.finish() : nil
     }
 
     func forgetInfo(of entry: PeerEntry) {
         entry.info = nil
         memory.draw(-entry.infoSize)
         entry.infoSize = 0
+        entry.pushes.clear()
+        entry.pushTimer?.cancel()
+        drawPushes(of: entry)
     }
 
     private func apply(_ message: Bytes, to entry: PeerEntry, heardIn scope: AddressScope) {

@@ -59,8 +59,9 @@ enum IdentifyMessage {
 
     /// Changes `info` by what all of `bytes`, from `peer`, says. Nothing is changed where it throws.
     ///
-    /// A record that is known already, or that is not newer than the one known,
-    /// is not opened by `open`, which checks its signature.
+    /// A record that is known already, or that is older than the one known, is not opened by `open`, which checks its
+    /// signature. Of two that differ and bear the same number, the later one counts: rust-libp2p numbers its records by the
+    /// second.
     static func read(
         _ bytes: Bytes, from peer: PeerID, into info: inout PeerInfo,
         opening open: (Bytes) throws(IdentifyError) -> SignedPeerRecord = IdentifyMessage.open
@@ -84,7 +85,7 @@ enum IdentifyMessage {
             let claim = try claim(of: envelope)
             guard claim.peerID == peer else { throw .otherRecord }
             // To check a signature is dear, and a record that changes nothing is not worth it.
-            if claim.sequence > changed.record?.record.sequence ?? 0 || changed.record == nil {
+            if claim.sequence >= changed.record?.record.sequence ?? 0 {
                 changed.record = try open(envelope)
             }
         }
