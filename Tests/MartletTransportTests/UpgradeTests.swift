@@ -170,8 +170,8 @@ struct UpgradeTests {
             do throws(StreamError) { _ = try await stream.read() } catch { failure = error }
         }
         try world.run(within: .seconds(5)) { failure != nil }
-        #expect(reason == .network(.reset))
-        #expect(failure == .connection(.network(.reset)))
+        #expect(reason == .closedByPeer(code: 1))
+        #expect(failure == .connection(.closedByPeer(code: 1)))
     }
 
     @Test("the same seed gives the same trace")
