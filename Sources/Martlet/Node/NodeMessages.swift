@@ -20,6 +20,8 @@ final class NodeMessages {
     static let patience = Duration.seconds(30)
     /// How many bytes of one peer are taken; one that sends more is read more slowly.
     static let rate = Rate(burst: 4 << 20, perSecond: Double(1 << 20))
+    /// What a message counts for at least, since each becomes an event.
+    static let leastSize = 256
 
     /// Why a message did not come through.
     enum Refusal: String, MetricLabels {
@@ -51,6 +53,8 @@ final class NodeMessages {
     private let localPeer: PeerID
     private let marks: [TopicKey: Bytes]
     private var outgoing: [PeerID: Outgoing] = [:]
+    /// How much was taken of each peer that is connected, over all its streams.
+    private var meters: [PeerID: RateMeter] = [:]
     private var registration: ProtocolRegistration?
     private let sent: Counter
     private let received: Counter
@@ -80,6 +84,7 @@ final class NodeMessages {
 
     /// The connection to `peer` is over.
     func forget(_ peer: PeerID) {
+        meters[peer] = nil
         guard let line = outgoing.removeValue(forKey: peer) else { return }
         end(line, because: MartletError(.closed, "the connection to \(peer) is over", peer: peer))
     }
@@ -201,7 +206,6 @@ final class NodeMessages {
 
     private nonisolated(nonsending) func receive(_ stream: MartletTransport.Stream) async {
         let peer = stream.remotePeer
-        var meter = RateMeter()
         var known: [Bytes: TopicKey] = [:]
         do throws(StreamError) {
             while let frame = try await stream.readMessage(upTo: TopicKey.markSize + Self.maximumSize) {
@@ -211,7 +215,10 @@ final class NodeMessages {
                 received.increment()
                 let message = frame.slice(TopicKey.markSize..<frame.count)
                 driver?.tell(.message(peer, topic: topic.name, message))
-                while !meter.take(Self.rate, amount: frame.count, at: loop.now) {
+                let amount = max(Self.leastSize, frame.count)
+                while driver?.swarm.isConnected(to: peer) ?? false,
+                    !meters[peer, default: RateMeter()].take(Self.rate, amount: amount, at: loop.now)
+                {
                     do { try await loop.sleep(for: .milliseconds(50)) } catch { return stream.reset() }
                 }
             }
