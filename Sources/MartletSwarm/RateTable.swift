@@ -36,6 +36,12 @@ package struct RateMeter: Sendable {
         restedAt = max(restedAt, now) + .nanoseconds(Int64(1_000_000_000 / rate.perSecond))
     }
 
+    /// Takes back once what was counted: it turned out to be of no harm.
+    package mutating func refund(_ rate: Rate, at now: Instant) {
+        guard restedAt > now else { return }
+        restedAt = max(now, restedAt - .nanoseconds(Int64(1_000_000_000 / rate.perSecond)))
+    }
+
     /// Whether nothing is remembered any more.
     func isRested(at now: Instant) -> Bool { restedAt <= now }
 }

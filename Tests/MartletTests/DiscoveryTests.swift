@@ -172,7 +172,7 @@ struct DiscoveryTests {
         machine.heard(of: peer(11), at: [], topics: [music], now: now)
         let outcome8 = machine.nextDial(at: now)
         #expect(outcome8 == .peer(peer(11)))
-        machine.lost(peer(0))
+        machine.lost(peer(0), at: now)
         let outcome9 = machine.nextDial(at: now)
         #expect(outcome9 == .peer(peer(10)))
     }
@@ -193,9 +193,63 @@ struct DiscoveryTests {
         #expect(times.prefix { $0 < now + .seconds(5) }.count >= 3)
         let pauses = zip(times, times.dropFirst()).map { $1 - $0 }
         #expect((pauses.last ?? .zero) > .seconds(400) && pauses.allSatisfy { $0 < .seconds(800) })
-        machine.lost(peer(1))
-        machine.searchSoon(at: time)
+        machine.lost(peer(1), at: time)
         #expect(machine.deadline < time + .seconds(2))
+    }
+
+    @Test("strangers that come and go put no search off, and members that do so cause few")
+    func searchesAmongStrangers() {
+        var machine = Self.machine()
+        machine.beginSearching(at: now)
+        var searches = 0
+        var time = now
+        // A stranger on no topic, twice a second.
+        while time < now + .seconds(600) {
+            machine.connected(peer(1))
+            machine.disconnected(peer(1), byPeer: true, at: time)
+            if !machine.searches(at: time).isEmpty { searches += 1 }
+            time += .milliseconds(500)
+        }
+        #expect(searches >= 10 && searches <= 30, "\(searches) searches")
+        // A member that proves its topic and goes, as often.
+        searches = 0
+        let turn = time
+        while time < turn + .seconds(600) {
+            machine.connected(peer(2))
+            machine.proved(peer(2), topics: [chess], isChosen: false, at: time)
+            machine.disconnected(peer(2), byPeer: true, at: time)
+            if !machine.searches(at: time).isEmpty { searches += 1 }
+            time += .milliseconds(500)
+        }
+        #expect(searches >= 10 && searches <= 100, "\(searches) searches")
+    }
+
+    @Test("identities of one network that prove a topic and go leave room for others, and are forgotten in the end")
+    func provedAndGone() {
+        var machine = Self.machine { $0.candidates = 400 }
+        for number in 0..<600 {
+            machine.connected(peer(number))
+            machine.proved(
+                peer(number), topics: [chess], isChosen: false, from: IPAddress(60, 1, 1, UInt8(number % 200 + 1)),
+                at: now)
+            machine.disconnected(peer(number), byPeer: true, at: now)
+        }
+        #expect(machine.held.candidates == 400)
+        let honest = Set((1000..<1040).map(peer))
+        let teller = TopicDiscovery.Source(teller: Teller(peer(2000), at: IPAddress(61, 1, 1, 1)), scope: .world)
+        for peer in honest.sorted() { machine.heard(of: peer, at: [], topics: [chess], from: teller, now: now) }
+        #expect(machine.held.candidates == 400)
+        var dialled: Set<PeerID> = []
+        var time = now
+        while time < now + .seconds(24 * 3600), machine.held.candidates > 0 {
+            while case .peer(let peer)? = machine.nextDial(at: time) {
+                dialled.insert(peer)
+                machine.dialled(.peer(peer), reached: nil, at: time)
+            }
+            time = max(time + .seconds(1), min(machine.deadline, time + .seconds(600)))
+        }
+        #expect(dialled.isSuperset(of: honest))
+        #expect(machine.held.candidates == 0)
     }
 
     @Test("whoever comes by itself, in whatever number, keeps nobody from dialling half of a topic's share")
@@ -215,7 +269,7 @@ struct DiscoveryTests {
         }
         #expect(chosen.count == machine.share / 2 && machine.chosenCount == chosen.count)
         // One that has come by itself counts once this node has dialled it as well.
-        machine.lost(chosen.min() ?? peer(64))
+        machine.lost(chosen.min() ?? peer(64), at: now)
         machine.chose(peer(0))
         let next = machine.nextDial(at: now)
         #expect(next == nil && machine.chosenCount == machine.share / 2)

@@ -275,6 +275,89 @@ struct HearsayTests {
         #expect(dials == machine.limits.networkDials.burst)
     }
 
+    @Test(
+        "made-up peers at the address of an honest one keep nobody from dialling that one, once it has answered there")
+    func wrongPeers() {
+        var machine = Self.machine()
+        let (honest, target) = (peer(1), place(70, 7, 7, 7))
+        for number in 0..<6 {
+            let name = peer(1000 + number)
+            machine.heard(
+                of: name, at: [.quicV1(target), .tcp(target)], topics: [chess],
+                from: Self.teller(2, at: Self.stranger), now: now)
+            let addresses = machine.addressesToDial(name, trusted: [], claimed: [], at: now)
+            #expect(addresses.count == 2, "both transports of a host count once")
+        }
+        machine.heard(
+            of: honest, at: [.quicV1(target)], topics: [chess], from: Self.teller(3, at: IPAddress(61, 1, 1, 1)),
+            now: now)
+        let before = machine.addressesToDial(honest, trusted: [], claimed: [], at: now)
+        #expect(before.isEmpty)
+        machine.found(honest, at: target, now: now)
+        #expect(machine.isOthers(target, at: now))
+        let after = machine.addressesToDial(honest, trusted: [], claimed: [], at: now)
+        #expect(after == [.quicV1(target)])
+        // What the DHT says of the address is of that peer as well.
+        machine.found(target, on: chess, at: now)
+        let candidates = machine.held.candidates
+        machine.heard(of: honest, at: [], topics: [chess], from: nil, now: now)
+        #expect(machine.held.candidates == candidates)
+    }
+
+    @Test("fifty peers in one network, each at many addresses, are all dialled as they answer")
+    func oneNetwork() {
+        var machine = Self.machine()
+        for number in 1...50 {
+            let host = place(192, 168, 1, UInt8(number))
+            let others = (0..<6).map { Multiaddr.tcp(place(192, 168, 1, UInt8(100 + number), port: UInt16(5000 + $0))) }
+            machine.heard(
+                of: peer(number), at: [.quicV1(host), .tcp(host)] + others, topics: [chess],
+                from: Self.teller(200, at: IPAddress(192, 168, 1, 9)), now: now)
+        }
+        var reached = 0
+        for _ in 0..<50 {
+            guard case .peer(let peer)? = machine.nextDial(at: now) else { break }
+            let addresses = machine.addressesToDial(peer, trusted: [], claimed: [], at: now)
+            #expect(addresses.count >= 2 && addresses.count <= machine.limits.hearsayAddressesAtOnce * 2)
+            guard !addresses.isEmpty else { break }
+            machine.connected(peer, now: now)
+            machine.dialled(.peer(peer), reached: peer, at: now)
+            reached += 1
+        }
+        #expect(reached == 50)
+    }
+
+    @Test(
+        "a truth makes up for one word that led nowhere, and tellers of one network share what they may be wrong about")
+    func sharedCredit() {
+        let limits = DiscoveryLimits()
+        var ledger = HearsayLedger(limits)
+        let liar = Teller(peer(1), at: Self.stranger)
+        for _ in 0..<limits.tellerFailures.burst { ledger.misled(by: liar, at: now) }
+        #expect(!ledger.believes(liar, at: now))
+        ledger.wasRight(liar, at: now)
+        #expect(ledger.believes(liar, at: now))
+        ledger.misled(by: liar, at: now)
+        #expect(!ledger.believes(liar, at: now))
+        for number in 2..<100 { ledger.misled(by: Teller(peer(number), at: Self.stranger), at: now) }
+        #expect(!ledger.believes(Teller(peer(500), at: Self.stranger), at: now), "a new name is no new credit")
+        #expect(ledger.believes(Teller(peer(500), at: IPAddress(61, 1, 1, 1)), at: now))
+    }
+
+    @Test("a full table of bare addresses has room for those of networks with fewer")
+    func crowds() {
+        var machine = Self.machine()
+        for number in 0..<2000 {
+            machine.found(place(70, 7, UInt8(number / 100), UInt8(number % 100 + 1)), on: chess, at: now)
+        }
+        #expect(machine.held.candidates == machine.limits.addresses)
+        let honest = (1...20).map { place(50, UInt8($0), 0, 1) }
+        for address in honest { machine.found(address, on: chess, at: now) }
+        #expect(machine.held.candidates == machine.limits.addresses)
+        machine.owns(Set(honest))
+        #expect(machine.held.candidates == machine.limits.addresses - honest.count, "all of them had a place")
+    }
+
     @Test("this node's own address is not dialled because a peer claims it")
     func ownAddress() {
         var machine = Self.machine()

@@ -3,6 +3,7 @@ import MartletIdentity
 import MartletMetadata
 import MartletRuntime
 import MartletSimulator
+import MartletSwarm
 import MartletWire
 import NodeWorlds
 import TestSupport
@@ -103,6 +104,28 @@ struct HearsayWorldTests {
         let victims = watch.seen.filter { $0.key.ip.prefix(24) == IPAddress(70, 7, 7, 0) }
         // A burst of 32 and one each ten seconds; a dial over QUIC is a handful of packets.
         #expect(victims.count > 0 && victims.count <= 32 + 30, "\(victims.count) addresses were dialled")
+        #expect(member.failure == nil)
+    }
+
+    @Test("candidates that may not be dialled yet hold up no others")
+    func postponed() throws {
+        let play = NodeWorld(seed: 54)
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        configuration.discovery.dials = 4
+        configuration.discovery.networkDials = Rate(burst: 1, perSecond: 0.001)
+        let member = play.add(configuration)
+        let watch = Destinations(of: member)
+        play.world.add(watch)
+        let (crowd, others) = (60, 8)
+        // Most are in one network, of which only one may be dialled.
+        Self.addLiar(to: play, about: member, crowd + others) { number in
+            let place = number < crowd ? IPAddress(70, 7, 7, UInt8(number + 1)) : IPAddress(71, UInt8(number), 1, 1)
+            return [.init(.ip(place), .udp(4001), .quicV1)]
+        }
+        try play.world.run(for: .seconds(240))
+        let dialled = Set(watch.seen.keys.map(\.ip))
+        #expect((crowd..<crowd + others).allSatisfy { dialled.contains(IPAddress(71, UInt8($0), 1, 1)) }, "\(dialled)")
         #expect(member.failure == nil)
     }
 

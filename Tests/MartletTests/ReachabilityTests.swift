@@ -139,6 +139,30 @@ struct ReachabilityTests {
         #expect(known > 9800, "\(known) of 10,000 strangers are known to be strangers")
     }
 
+    @Test("a node does not say that it is where somebody else is, and changes what it says at a rate")
+    func telling() {
+        var reach = Reachability()
+        let theirs = SocketAddress(IPAddress(90, 1, 1, 1), port: 4001)
+        func say(_ address: SocketAddress) {
+            for number in 1..<4 {
+                _ = reach.observed(
+                    address, isDialable: true, by: "peer", at: IPAddress(50, 1, UInt8(number), 1), now: now, wall: wall)
+            }
+        }
+        say(outside)
+        say(theirs)
+        let told = reach.addressesToTell(at: now) { $0 == theirs }
+        #expect(told == [outside])
+        var changes = 0
+        var before = told
+        for step in 0..<600 {
+            let next = reach.addressesToTell(at: now + .seconds(step)) { $0 == (step % 2 == 0 ? theirs : outside) }
+            if next != before { changes += 1 }
+            before = next
+        }
+        #expect(changes > 0 && changes <= reach.limits.changes.burst + 10)
+    }
+
     @Test("what came to an address that this host no longer has proves nothing in the network that it is in now")
     func moving() {
         var reach = Reachability()
@@ -162,5 +186,9 @@ struct ReachabilityTests {
         #expect(!hasMoved && reach.addresses == [outside])
         hasMoved = reach.has([], at: now)
         #expect(hasMoved && reach.addresses.isEmpty)
+        hasMoved = reach.has([home], at: now)
+        #expect(hasMoved, "it is back after a time without a network")
+        hasMoved = reach.has([home, IPAddress(v6: 0x2600 << 112 | 9)], at: now)
+        #expect(!hasMoved, "an address that an advertisement brings is no move")
     }
 }

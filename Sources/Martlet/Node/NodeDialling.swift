@@ -73,6 +73,8 @@ extension NodeDriver {
 
     /// Dials `candidate`, and tells discovery what came of it.
     private nonisolated(nonsending) func reach(_ candidate: TopicDiscovery.Candidate) async {
+        // However it ends, a place for another dial is free then.
+        defer { discoverSoon() }
         var reached: PeerID?
         switch candidate {
         case .peer(let peer):
@@ -104,14 +106,20 @@ extension NodeDriver {
         guard !isStopping else { return }
         discovery.dialled(candidate, reached: reached, at: loop.now)
         if let reached, discovery.isKnownUseless(.peer(reached), at: loop.now) { release(reached, for: .arrival) }
-        discoverSoon()
     }
 
     /// Keeps for later at which addresses `peer` was not to be reached.
     func failed(_ error: ConnectError, to peer: PeerID) {
         switch error {
         case .failed(let attempts), .timedOut(let attempts):
-            for attempt in attempts { store?.record(.failed(peer, attempt.address, attempt.error.inWords)) }
+            for attempt in attempts {
+                store?.record(.failed(peer, attempt.address, attempt.error.inWords))
+                if case .wrongPeer(_, let actual) = attempt.error, actual != swarm.localPeer,
+                    let place = attempt.address.socketAddress
+                {
+                    discovery.found(actual, at: place, now: loop.now)
+                }
+            }
         default: break
         }
     }

@@ -73,7 +73,6 @@ extension NodeDriver {
         messages.forget(peer)
         let byPeer = if case .ended(.closedByPeer) = reason { true } else { false }
         discovery.disconnected(peer, byPeer: byPeer, at: loop.now)
-        if discovery.neighbourCount == 0 { discovery.searchSoon(at: loop.now) }
         tell(.disconnected(peer, reason: reason.inWords))
         metrics.count(swarm.connectedPeers.compactMap { swarm.connections(to: $0).first?.nature })
         discoverSoon()

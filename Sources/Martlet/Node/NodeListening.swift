@@ -55,8 +55,11 @@ extension NodeDriver {
     func noteInterfaces() {
         guard let interfaces = try? environment.interfaces() else { return }
         let up = interfaces.filter { $0.isUp && !$0.isLoopback }
-        if reach.has(up.map(\.address), at: loop.now) { contacts.forget() }
-        discovery.networkChanged()
+        if reach.has(up.map(\.address), at: loop.now) {
+            contacts.forget()
+            discovery.networkChanged()
+            discoverSoon()
+        }
         for interface in up where interface.address.isGlobal {
             note("interface", interface.address.description, by: interface.name)
         }

@@ -28,7 +28,9 @@ extension NodeDriver {
     func describe() {
         guard !isStopping else { return }
         let addresses = ownAddresses
-        let observed = listensByQUIC ? reach.addresses.map { Multiaddr.quicV1($0) } : []
+        let now = loop.now
+        let seen = reach.addressesToTell(at: now) { discovery.isOthers($0, at: now) }
+        let observed = listensByQUIC ? seen.map { Multiaddr.quicV1($0) } : []
         let type = reach.type
         let isShared = configuration.sharesPrivateAddresses
         metadata.update { record in
@@ -74,12 +76,13 @@ extension NodeDriver {
         switch event {
         case .neighbour(let peer, let topics):
             discovery.proved(
-                peer, topics: topics, isChosen: links[peer]?.isDialled ?? false, at: loop.now)
+                peer, topics: topics, isChosen: links[peer]?.isDialled ?? false,
+                from: swarm.connections(to: peer).lazy.compactMap(\.remoteAddress.ipAddress).first, at: loop.now)
             proved(peer, topics)
             metrics.neighbours.record(Int64(discovery.neighbourCount))
             discoverSoon()
         case .neighbourLost(let peer):
-            discovery.lost(peer)
+            discovery.lost(peer, at: loop.now)
             left(peer)
             // One of the two begins another conversation.
             if links[peer] != nil { welcome(peer) }

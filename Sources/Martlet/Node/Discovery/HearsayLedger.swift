@@ -18,16 +18,19 @@ struct HearsayLedger {
     private var addresses: BoundedTable<SocketAddress, Tally>
     private var networks: BoundedTable<IPAddress, RateMeter>
     private var tellers: BoundedTable<PeerID, RateMeter>
+    /// The same for each network of tellers, since identities cost nothing.
+    private var tellerNetworks: BoundedTable<IPAddress, RateMeter>
 
     init(_ limits: DiscoveryLimits) {
         self.limits = limits
         addresses = BoundedTable(limits.hearsay)
         networks = BoundedTable(limits.hearsay)
         tellers = BoundedTable(limits.hearsay)
+        tellerNetworks = BoundedTable(limits.hearsay)
     }
 
     /// How many entries it has.
-    var count: Int { addresses.count + networks.count + tellers.count }
+    var count: Int { addresses.count + networks.count + tellers.count + tellerNetworks.count }
 
     // MARK: Addresses
 
@@ -52,6 +55,20 @@ struct HearsayLedger {
         networks[address.ip.site] = meter
     }
 
+    /// How often `address` was dialled not long before `now`.
+    func dials(of address: SocketAddress, at now: Instant) -> Int {
+        guard let tally = addresses[address], now - tally.since < limits.hearsayMemory else { return 0 }
+        return tally.dials
+    }
+
+    /// The peer that was named is at `address`, so that to dial it there was no harm.
+    mutating func wasThere(_ address: SocketAddress, at now: Instant) {
+        addresses[address] = nil
+        guard var meter = networks[address.ip.site] else { return }
+        meter.refund(limits.networkDials, at: now)
+        networks[address.ip.site] = meter
+    }
+
     /// This host is on another network: what could not be reached before may be reached now.
     mutating func forgetAddresses() {
         addresses = BoundedTable(limits.hearsay)
@@ -60,20 +77,27 @@ struct HearsayLedger {
     // MARK: Tellers
 
     /// Whether `teller` is still believed at `now`.
-    func believes(_ teller: PeerID, at now: Instant) -> Bool {
-        guard var meter = tellers[teller] else { return true }
-        return meter.take(limits.tellerFailures, at: now)
+    func believes(_ teller: Teller, at now: Instant) -> Bool {
+        var meter = tellers[teller.peer] ?? RateMeter()
+        guard meter.take(limits.tellerFailures, at: now) else { return false }
+        var shared = teller.network.flatMap { tellerNetworks[$0] } ?? RateMeter()
+        return shared.take(limits.tellerNetworkFailures, at: now)
     }
 
     /// Nobody was where `teller` said.
-    mutating func misled(by teller: PeerID, at now: Instant) {
-        var meter = tellers[teller] ?? RateMeter()
+    mutating func misled(by teller: Teller, at now: Instant) {
+        var meter = tellers[teller.peer] ?? RateMeter()
         _ = meter.take(limits.tellerFailures, at: now)
-        tellers[teller] = meter
+        tellers[teller.peer] = meter
+        guard let network = teller.network else { return }
+        var shared = tellerNetworks[network] ?? RateMeter()
+        _ = shared.take(limits.tellerNetworkFailures, at: now)
+        tellerNetworks[network] = shared
     }
 
-    /// Somebody was where `teller` said.
-    mutating func wasRight(_ teller: PeerID) {
-        tellers[teller] = nil
+    /// Somebody was where `teller` said, which makes up for one word that led nowhere.
+    mutating func wasRight(_ teller: Teller, at now: Instant) {
+        tellers[teller.peer]?.refund(limits.tellerFailures, at: now)
+        if let network = teller.network { tellerNetworks[network]?.refund(limits.tellerNetworkFailures, at: now) }
     }
 }

@@ -1,6 +1,7 @@
 internal import MartletIdentity
 internal import MartletMetadata
 internal import MartletRuntime
+internal import MartletSwarm
 internal import MartletWire
 
 /// Whom to dial of all those who may be on this node's topics, and when to search: a machine.
@@ -25,11 +26,15 @@ struct TopicDiscovery {
         var notBefore: Instant
         var isDialled = false
         /// Whether it proved to be on a topic at some time, so that it is not forgotten for a few failures.
-        var isProven: Bool
+        var isProven = false
+        /// The network in which it takes one of the places of those.
+        var site: IPAddress?
+        /// Where it was dialled last on hearsay.
+        var dialledAt: [SocketAddress] = []
         /// Where it is said to be.
         var told: [Multiaddr] = []
         /// The peer on whose word it is a candidate; `nil` if this node knows by itself.
-        var teller: PeerID?
+        var teller: Teller?
     }
 
     private struct Owner {
@@ -54,6 +59,8 @@ struct TopicDiscovery {
     private struct SearchPlan {
         var next: Instant
         var pause: Duration
+        /// How often the loss of a neighbour has brought a search forward.
+        var early = RateMeter()
     }
 
     let limits: DiscoveryLimits
@@ -71,6 +78,10 @@ struct TopicDiscovery {
     private var shelves = TellerShelves<PeerID>()
     /// How many bare addresses there are of each network.
     private var networks: [IPAddress: Int] = [:]
+    /// At most this many are of one.
+    private var largestCrowd = 0
+    /// How many candidates that proved to be on a topic there are of each network.
+    private var provenPlaces: [IPAddress: Int] = [:]
     private var useless: BoundedTable<Candidate, Instant>
     private var neighbours: [PeerID: Neighbour] = [:]
     private var counts: [TopicKey: Int] = [:]
@@ -183,14 +194,16 @@ struct TopicDiscovery {
             return
         }
         guard makeRoom(for: candidate, from: teller) else { return }
-        entries[candidate] = Entry(topics: topics, notBefore: now, isProven: false, teller: teller?.peer)
+        entries[candidate] = Entry(topics: topics, notBefore: now, teller: teller)
         switch candidate {
         case .peer(let peer):
             peers.insert(peer)
             if let teller { shelves.insert(peer, from: teller) }
         case .address(let address):
             addresses.insert(address)
-            networks[address.ip.site, default: 0] += 1
+            let crowd = (networks[address.ip.site] ?? 0) + 1
+            networks[address.ip.site] = crowd
+            largestCrowd = max(largestCrowd, crowd)
         }
         idleUntil = .start
     }
@@ -200,9 +213,9 @@ struct TopicDiscovery {
         switch candidate {
         case .address(let address) where networks[address.ip.site] ?? 0 >= limits.addressesPerNetwork:
             return false
-        case .address where addresses.count >= limits.addresses:
-            guard let other = addresses.draw(using: &random) else { return false }
-            return dismiss(.address(other))
+        case .address(let address) where addresses.count >= limits.addresses:
+            if let other = addresses.draw(using: &random), dismiss(.address(other)) { return true }
+            return dismissFromCrowd(for: address)
         case .peer where peers.count >= limits.candidates:
             if let other = peers.draw(using: &random), dismiss(.peer(other)) { return true }
             let victim = teller.map { shelves.victim(for: $0) } ?? shelves.heaviest
@@ -213,18 +226,37 @@ struct TopicDiscovery {
         }
     }
 
-    /// Forgets `candidate` if it failed and never proved anything.
+    /// Forgets `candidate` if it failed, often if it proved to be on a topic before.
     private mutating func dismiss(_ candidate: Candidate) -> Bool {
-        guard let entry = entries[candidate], entry.failures > 0, !entry.isProven, !entry.isDialled else {
-            return false
-        }
+        guard let entry = entries[candidate], !entry.isDialled else { return false }
+        guard entry.failures >= (entry.isProven ? limits.attempts : 1) else { return false }
         forget(candidate)
+        return true
+    }
+
+    /// Forgets an address of the network that has most, if `address` is of one that has fewer.
+    private mutating func dismissFromCrowd(for address: SocketAddress) -> Bool {
+        let least = (networks[address.ip.site] ?? 0) + 1
+        guard largestCrowd > least else { return false }
+        guard let crowd = networks.max(by: { ($0.value, $0.key) < ($1.value, $1.key) }) else { return false }
+        largestCrowd = crowd.value
+        guard crowd.value > least else { return false }
+        var random = random
+        let other = addresses.first(using: &random) {
+            $0.ip.site == crowd.key && !(entries[.address($0)]?.isDialled ?? false)
+        }
+        guard let other else { return false }
+        forget(.address(other))
         return true
     }
 
     private mutating func forget(_ candidate: Candidate) {
         guard let entry = entries.removeValue(forKey: candidate) else { return }
         if entry.isDialled { dialling -= 1 }
+        if let site = entry.site {
+            let left = (provenPlaces[site] ?? 1) - 1
+            provenPlaces[site] = left == 0 ? nil : left
+        }
         switch candidate {
         case .peer(let peer):
             peers.remove(peer)
@@ -257,24 +289,53 @@ struct TopicDiscovery {
     /// There is none any more. `byPeer` says whether the peer wanted it so.
     mutating func disconnected(_ peer: PeerID, byPeer: Bool, at now: Instant) {
         connected.remove(peer)
-        lost(peer)
+        lost(peer, at: now)
         let pause = byPeer ? limits.rest : limits.retry
         let next = now + jittered(pause)
         entries[.peer(peer)]?.notBefore = next
         idleUntil = .start
     }
 
-    /// `peer`, which is connected, has proven to be on `topics`. `isChosen` says whether this node dialled it.
-    mutating func proved(_ peer: PeerID, topics: Set<TopicKey>, isChosen: Bool, at now: Instant) {
-        lost(peer)
+    /// Another peer than the one that was dialled is at `address`, as it has proven: whoever names that address for others is
+    /// mistaken.
+    mutating func found(_ peer: PeerID, at address: SocketAddress, now: Instant) {
+        owners[address] = Owner(peer: peer, since: now)
+        if !(entries[.address(address)]?.isDialled ?? false) { forget(.address(address)) }
+    }
+
+    /// Whether another peer has proven to be at `address` not long before `now`.
+    func isOthers(_ address: SocketAddress, at now: Instant) -> Bool {
+        owners[address].map { connected.contains($0.peer) || now - $0.since < limits.ownedFor } ?? false
+    }
+
+    /// `peer`, which is connected from `place`, has proven to be on `topics`. `isChosen` says whether this node dialled it.
+    ///
+    /// To prove and to go costs little, so the candidates of one network that did so have few places, and make room for
+    /// others before those of networks with fewer.
+    mutating func proved(
+        _ peer: PeerID, topics: Set<TopicKey>, isChosen: Bool, from place: IPAddress? = nil, at now: Instant
+    ) {
+        removeNeighbour(peer)
         neighbours[peer] = Neighbour(topics: topics, isChosen: false, since: now)
         for topic in topics { counts[topic, default: 0] += 1 }
         if isChosen { chose(peer) }
         useless[.peer(peer)] = nil
-        note(.peer(peer), topics, at: now)
-        entries[.peer(peer)]?.isProven = true
-        entries[.peer(peer)]?.failures = 0
-        settle(peer)
+        let own = Teller(peer, at: place)
+        note(.peer(peer), topics, from: own, at: now)
+        settle(peer, at: now)
+        guard var entry = entries[.peer(peer)] else { return }
+        entry.failures = 0
+        if !entry.isProven {
+            let site = place?.site
+            let taken = site.map { provenPlaces[$0] ?? 0 } ?? 0
+            entry.isProven = taken < limits.provenOfNetwork
+            if entry.isProven, let site {
+                entry.site = site
+                provenPlaces[site] = taken + 1
+            }
+        }
+        entries[.peer(peer)] = entry
+        shelves.insert(peer, from: own)
     }
 
     /// This node has dialled `peer`, which may be a neighbour already.
@@ -284,14 +345,22 @@ struct TopicDiscovery {
         for topic in neighbour.topics { chosen[topic, default: 0] += 1 }
     }
 
-    /// What `peer` proved no longer holds.
-    mutating func lost(_ peer: PeerID) {
-        guard let neighbour = neighbours.removeValue(forKey: peer) else { return }
+    /// What `peer` proved no longer holds. If it was the last neighbour on a topic, the next search for others comes early.
+    mutating func lost(_ peer: PeerID, at now: Instant) {
+        guard removeNeighbour(peer) else { return }
+        idleUntil = .start
+        for topic in topics where count(on: topic) == 0 { searchEarly(topic, at: now) }
+    }
+
+    /// Returns whether `peer` was a neighbour.
+    @discardableResult
+    private mutating func removeNeighbour(_ peer: PeerID) -> Bool {
+        guard let neighbour = neighbours.removeValue(forKey: peer) else { return false }
         for topic in neighbour.topics {
             counts[topic, default: 1] -= 1
             if neighbour.isChosen { chosen[topic, default: 1] -= 1 }
         }
-        idleUntil = .start
+        return true
     }
 
     /// `candidate` was dialled by `nextDial`, and `peer` answered; `nil` where nobody did.
@@ -300,10 +369,15 @@ struct TopicDiscovery {
         entry.isDialled = false
         dialling -= 1
         idleUntil = .start
+        let places = entry.dialledAt
+        entry.dialledAt = []
         if let peer {
+            if candidate == .peer(peer) {
+                for place in places { ledger.wasThere(place, at: now) }
+            }
             entry.failures = 0
             entries[candidate] = entry
-            settle(peer)
+            settle(peer, at: now)
             if case .address(let address) = candidate {
                 owners[address] = Owner(peer: peer, since: now)
                 forget(candidate)
@@ -316,7 +390,7 @@ struct TopicDiscovery {
         let pause = min(limits.longestRetry, limits.retry * (1 << min(entry.failures - 1, 16)))
         entry.notBefore = now + jittered(pause)
         entries[candidate] = entry
-        if entry.failures >= limits.attempts, !entry.isProven { forget(candidate) }
+        if entry.failures >= (entry.isProven ? limits.provenAttempts : limits.attempts) { forget(candidate) }
     }
 
     /// Nothing of what is known of `candidate`, which was to be dialled, may be dialled yet.
@@ -330,9 +404,9 @@ struct TopicDiscovery {
     }
 
     /// `peer` is where it was said to be: it is a candidate in its own right now, and whoever spoke of it was right.
-    private mutating func settle(_ peer: PeerID) {
+    private mutating func settle(_ peer: PeerID, at now: Instant) {
         guard let teller = entries[.peer(peer)]?.teller else { return }
-        ledger.wasRight(teller)
+        if teller.peer != peer { ledger.wasRight(teller, at: now) }
         entries[.peer(peer)]?.teller = nil
         shelves.remove(peer)
     }
@@ -341,7 +415,7 @@ struct TopicDiscovery {
     mutating func isUseless(_ candidate: Candidate, at now: Instant) {
         useless[candidate] = now + limits.uselessFor
         forget(candidate)
-        if case .peer(let peer) = candidate { lost(peer) }
+        if case .peer(let peer) = candidate { lost(peer, at: now) }
         idleUntil = .start
     }
 
@@ -365,13 +439,29 @@ struct TopicDiscovery {
     ) -> [Multiaddr] {
         var all = trusted
         var seen = Set(trusted)
+        var places: [SocketAddress: [Multiaddr]] = [:]
+        var order: [SocketAddress] = []
         for address in claimed + told(of: peer) where seen.insert(address).inserted && !isOwn(address) {
-            if let place = address.socketAddress, owners[place]?.peer != peer {
-                guard ledger.admits(place, at: now) else { continue }
-                ledger.dials(place, at: now)
+            guard let place = address.socketAddress, owners[place]?.peer != peer else {
+                all.append(address)
+                continue
             }
-            all.append(address)
+            // A host is asked once, by whichever transports.
+            if places[place] == nil { order.append(place) }
+            places[place, default: []].append(address)
         }
+        let least = order.enumerated().sorted { left, right in
+            let (one, other) = (ledger.dials(of: left.element, at: now), ledger.dials(of: right.element, at: now))
+            return one != other ? one < other : left.offset < right.offset
+        }
+        var dialled: [SocketAddress] = []
+        for (_, place) in least where dialled.count < limits.hearsayAddressesAtOnce {
+            guard ledger.admits(place, at: now) else { continue }
+            ledger.dials(place, at: now)
+            dialled.append(place)
+            all += places[place] ?? []
+        }
+        entries[.peer(peer)]?.dialledAt = dialled
         return all
     }
 
@@ -441,22 +531,25 @@ struct TopicDiscovery {
         for topic in topics { plans[topic] = SearchPlan(next: now, pause: limits.search) }
     }
 
-    /// Searches begin anew, as everyone is gone.
-    mutating func searchSoon(at now: Instant) {
-        for topic in topics where plans[topic] != nil && count(on: topic) == 0 {
-            plans[topic] = SearchPlan(next: now + jittered(limits.search), pause: limits.search * 2)
-        }
+    /// Brings the next search for `topic` forward, and never puts it off: one that comes and goes all the time, at a rate
+    /// of its own choice, neither delays a search nor causes many.
+    private mutating func searchEarly(_ topic: TopicKey, at now: Instant) {
+        guard var plan = plans[topic], plan.early.take(limits.earlySearches, at: now) else { return }
+        plan.next = min(plan.next, now + jittered(limits.search))
+        plan.pause = limits.search * 2
+        plans[topic] = plan
     }
 
     /// The topics that are to be searched for now, and announced by the same way.
     mutating func searches(at now: Instant) -> [TopicKey] {
         var due: [TopicKey] = []
         for topic in topics {
-            guard let plan = plans[topic], plan.next <= now else { continue }
+            guard var plan = plans[topic], plan.next <= now else { continue }
             due.append(topic)
             let longest = count(on: topic) == 0 ? limits.longestSearchAlone : limits.longestSearch
-            let pause = min(longest, plan.pause)
-            plans[topic] = SearchPlan(next: now + jittered(pause), pause: min(limits.longestSearch, plan.pause * 2))
+            plan.next = now + jittered(min(longest, plan.pause))
+            plan.pause = min(limits.longestSearch, plan.pause * 2)
+            plans[topic] = plan
         }
         return due
     }

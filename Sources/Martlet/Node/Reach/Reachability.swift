@@ -22,6 +22,8 @@ struct Reachability {
         var agreeing = 2
         /// How long a word counts.
         var lifetime = Duration.seconds(24 * 3600)
+        /// How often the addresses change that this node tells others; each change goes to all neighbours.
+        var changes = Rate(burst: 8, perSecond: 1 / 60)
     }
 
     /// Who said or did something, and when.
@@ -46,8 +48,12 @@ struct Reachability {
     let limits: Limits
     private(set) var type = NodeMetadata.NodeType.unknown
     private var interfaces: [IPAddress] = []
+    /// Whether it was ever said which those are.
+    private var isSettled = false
     private var named: [Named] = []
     private var arrivals: [Word] = []
+    private var told: [SocketAddress] = []
+    private var changes = RateMeter()
 
     init(limits: Limits = Limits()) {
         self.limits = limits
@@ -56,13 +62,16 @@ struct Reachability {
     // MARK: What is said
 
     /// This host has these addresses. What came to one that it no longer has was of another network and is forgotten.
-    /// Returns whether none of those that can be routed is left: then this host is in another network altogether.
+    /// Returns whether none of those that can be routed is left, or some have come after a time without: then this host is in
+    /// another network altogether. One address more or less, which others on a link can bring about by advertisements, is no such change.
     @discardableResult
     mutating func has(_ addresses: [IPAddress], at now: Instant) -> Bool {
         let before = Set(interfaces.filter(Self.isRouted))
         let left = before.intersection(addresses)
         interfaces = addresses
-        let hasMoved = !before.isEmpty && left.isEmpty
+        let isBack = isSettled && addresses.contains(where: Self.isRouted)
+        isSettled = true
+        let hasMoved = left.isEmpty && (!before.isEmpty || isBack)
         // What came to no address that is known, as what the DHT agrees on, goes with the last one of its family.
         let families = [IPAddress.Family.v4, .v6].filter { family in
             before.contains { $0.family == family } && !left.contains { $0.family == family }
@@ -176,6 +185,16 @@ struct Reachability {
     /// Where others see this node and may dial it, as far as enough of them agree, best known first; at most four.
     var addresses: [SocketAddress] {
         Array(agreed.filter(\.isDialable).map(\.address).prefix(4))
+    }
+
+    /// The addresses that this node may tell others at `now`, without those that are somebody else's, whoever sees this node
+    /// there. Whoever sees it elsewhere all the time makes it tell no more often than `limits` say.
+    mutating func addressesToTell(
+        at now: Instant, without isOthers: (SocketAddress) -> Bool
+    ) -> [SocketAddress] {
+        let current = addresses.filter { !isOthers($0) }
+        if Set(current) != Set(told), changes.take(limits.changes, at: now) { told = current }
+        return told
     }
 
     /// How many things it remembers.
