@@ -3,7 +3,7 @@ package import MartletRuntime
 /// How much of a `Rate` one source has used: a machine of one number (the generic cell rate algorithm).
 package struct RateMeter: Sendable {
     /// When all that was used is paid back.
-    private(set) var restedAt = Instant.start
+    package private(set) var restedAt = Instant.start
 
     /// One of which nothing is used.
     package init() {}

@@ -344,6 +344,25 @@ struct HearsayTests {
         #expect(ledger.believes(Teller(peer(500), at: IPAddress(61, 1, 1, 1)), at: now))
     }
 
+    @Test("dials at thousands of other addresses make a node forget nobody that it has dialled often")
+    func flushed() {
+        var limits = DiscoveryLimits()
+        limits.hearsay = 256
+        var ledger = HearsayLedger(limits)
+        let target = place(70, 7, 7, 7)
+        for _ in 0..<limits.hearsayDials { ledger.dials(target, at: now) }
+        for number in 0..<26 { ledger.dials(place(70, 7, 7, UInt8(number + 100)), at: now) }
+        #expect(!ledger.admits(place(70, 7, 7, 99), at: now), "the network's burst is used up")
+        for number in 0..<5000 {
+            ledger.dials(place(80, UInt8(number / 250), UInt8(number % 250), 1), at: now + .milliseconds(number))
+        }
+        #expect(ledger.count <= 4 * limits.hearsay)
+        let later = now + .seconds(6)
+        #expect(!ledger.admits(place(70, 7, 7, 99), at: later))
+        #expect(!ledger.admits(target, at: now + .seconds(600)))
+        #expect(ledger.dials(of: target, at: later) == limits.hearsayDials)
+    }
+
     @Test("a full table of bare addresses has room for those of networks with fewer")
     func crowds() {
         var machine = Self.machine()

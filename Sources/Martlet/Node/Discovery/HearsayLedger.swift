@@ -15,18 +15,18 @@ struct HearsayLedger {
     }
 
     private let limits: DiscoveryLimits
-    private var addresses: BoundedTable<SocketAddress, Tally>
-    private var networks: BoundedTable<IPAddress, RateMeter>
-    private var tellers: BoundedTable<PeerID, RateMeter>
+    private var addresses: LeastUsedTable<SocketAddress, Tally>
+    private var networks: LeastUsedTable<IPAddress, RateMeter>
+    private var tellers: LeastUsedTable<PeerID, RateMeter>
     /// The same for each network of tellers, since identities cost nothing.
-    private var tellerNetworks: BoundedTable<IPAddress, RateMeter>
+    private var tellerNetworks: LeastUsedTable<IPAddress, RateMeter>
 
     init(_ limits: DiscoveryLimits) {
         self.limits = limits
-        addresses = BoundedTable(limits.hearsay)
-        networks = BoundedTable(limits.hearsay)
-        tellers = BoundedTable(limits.hearsay)
-        tellerNetworks = BoundedTable(limits.hearsay)
+        addresses = LeastUsedTable(limits.hearsay)
+        networks = LeastUsedTable(limits.hearsay)
+        tellers = LeastUsedTable(limits.hearsay)
+        tellerNetworks = LeastUsedTable(limits.hearsay)
     }
 
     /// How many entries it has.
@@ -49,10 +49,10 @@ struct HearsayLedger {
         var tally = addresses[address] ?? Tally(since: now)
         if now - tally.since >= limits.hearsayMemory { tally = Tally(since: now) }
         tally.dials += 1
-        addresses[address] = tally
+        addresses.set(address, to: tally, usedUntil: tally.since + limits.hearsayMemory * tally.dials)
         var meter = networks[address.ip.site] ?? RateMeter()
         _ = meter.take(limits.networkDials, at: now)
-        networks[address.ip.site] = meter
+        networks.set(address.ip.site, to: meter, usedUntil: meter.restedAt)
     }
 
     /// How often `address` was dialled not long before `now`.
@@ -63,15 +63,15 @@ struct HearsayLedger {
 
     /// The peer that was named is at `address`, so that to dial it there was no harm.
     mutating func wasThere(_ address: SocketAddress, at now: Instant) {
-        addresses[address] = nil
+        addresses.remove(address)
         guard var meter = networks[address.ip.site] else { return }
         meter.refund(limits.networkDials, at: now)
-        networks[address.ip.site] = meter
+        networks.set(address.ip.site, to: meter, usedUntil: meter.restedAt)
     }
 
     /// This host is on another network: what could not be reached before may be reached now.
     mutating func forgetAddresses() {
-        addresses = BoundedTable(limits.hearsay)
+        addresses = LeastUsedTable(limits.hearsay)
     }
 
     // MARK: Tellers
@@ -88,16 +88,21 @@ struct HearsayLedger {
     mutating func misled(by teller: Teller, at now: Instant) {
         var meter = tellers[teller.peer] ?? RateMeter()
         _ = meter.take(limits.tellerFailures, at: now)
-        tellers[teller.peer] = meter
+        tellers.set(teller.peer, to: meter, usedUntil: meter.restedAt)
         guard let network = teller.network else { return }
         var shared = tellerNetworks[network] ?? RateMeter()
         _ = shared.take(limits.tellerNetworkFailures, at: now)
-        tellerNetworks[network] = shared
+        tellerNetworks.set(network, to: shared, usedUntil: shared.restedAt)
     }
 
     /// Somebody was where `teller` said, which makes up for one word that led nowhere.
     mutating func wasRight(_ teller: Teller, at now: Instant) {
-        tellers[teller.peer]?.refund(limits.tellerFailures, at: now)
-        if let network = teller.network { tellerNetworks[network]?.refund(limits.tellerNetworkFailures, at: now) }
+        if var meter = tellers[teller.peer] {
+            meter.refund(limits.tellerFailures, at: now)
+            tellers.set(teller.peer, to: meter, usedUntil: meter.restedAt)
+        }
+        guard let network = teller.network, var shared = tellerNetworks[network] else { return }
+        shared.refund(limits.tellerNetworkFailures, at: now)
+        tellerNetworks.set(network, to: shared, usedUntil: shared.restedAt)
     }
 }
