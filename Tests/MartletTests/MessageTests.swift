@@ -88,6 +88,31 @@ struct MessageTests {
         #expect(Self.messages(of: first).isEmpty)
     }
 
+    @Test("a peer that sends empty messages over one stream after the other is read at the rate of one stream")
+    func manyStreams() throws {
+        let play = try Self.play(seed: 25)
+        let (first, second) = (play.members[0], play.members[1])
+        let mark = TopicKey("chess").mark(of: second.id)
+        let (streams, each) = (4, 6000)
+        var begun: Instant?
+        var ended: Instant?
+        try play.ask(second, within: .seconds(60)) { node in
+            begun = play.world.now
+            for _ in 0..<streams {
+                let stream = try await node.open("/martlet/message/1.0.0", to: first.id)
+                for _ in 0..<each { try await stream.writeMessage(mark) }
+                stream.closeWrite()
+                // The other side ends the stream once it has read all.
+                _ = try? await stream.read()
+            }
+            ended = play.world.now
+        }
+        let took = try #require(ended) - (try #require(begun))
+        // A burst of 4 MiB and 1 MiB a second, at 256 bytes each.
+        let wanted = Double(streams * each * 256 - (4 << 20)) / Double(1 << 20)
+        #expect(took >= .milliseconds(Int(wanted * 1000)), "it took \(took)")
+    }
+
     @Test("a reader who takes no events costs so much memory and no more, and is told how many he missed")
     func slowReader() throws {
         let play = try Self.play(seed: 24)
