@@ -65,6 +65,15 @@ struct ResourceTests {
         #expect(peers[4].isTight)
     }
 
+    @Test("whoever plans that others pay, and is gone before they have, keeps nobody else from planning it")
+    func plans() {
+        let node = ResourceScope(limit: 1 << 20)
+        let (first, second) = (node.addPeer(), node.addPeer())
+        #expect(first.planRelief() && !second.planRelief())
+        first.reliefIsOver()
+        #expect(second.planRelief() && !first.planRelief())
+    }
+
     @Test("those who come never take what this side needs, nor the other way round")
     func sides() {
         let node = ResourceScope(limit: 1 << 20)

@@ -155,7 +155,7 @@ public final class ResourceScope: Sendable {
 
     // MARK: When it is short
 
-    /// Of what there is too much.
+    /// What exceeds its limit.
     enum Shortfall: Equatable {
         /// Of the streams of one side, by this many bytes.
         case side(ResourceSide, Int)
@@ -179,14 +179,16 @@ public final class ResourceScope: Sendable {
         return nil
     }
 
-    /// Returns whether somebody should now see to it that those pay that hold most: once until `reliefIsOver`.
+    /// Returns whether somebody should now see to it that those pay that hold most: once until `reliefIsOver`, for all
+    /// scopes of a node together.
     func planRelief() -> Bool {
         if let parent { return parent.planRelief() }
         return !isReliefPlanned.load(ordering: .relaxed) && !isReliefPlanned.exchange(true, ordering: .relaxed)
     }
 
-    /// What was planned has been done.
+    /// What was planned has been done, or cannot be done by whoever planned it.
     func reliefIsOver() {
+        if let parent { return parent.reliefIsOver() }
         isReliefPlanned.store(false, ordering: .relaxed)
     }
 }
