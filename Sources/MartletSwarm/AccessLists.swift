@@ -30,6 +30,20 @@ public struct IPBlock: Hashable, Sendable {
         let address = address.unmapped
         return IPBlock(address, length: address.isV4 ? 24 : 48)
     }
+
+    /// What one host has to itself: an IPv4 address or an IPv6 /64.
+    static func host(of address: IPAddress) -> IPBlock {
+        let address = address.unmapped
+        return IPBlock(address, length: address.isV4 ? 32 : 64)
+    }
+
+    /// What one provider or institution is given, and can deal out as it likes: an IPv4 /16 or an IPv6 /32. `nil` for
+    /// addresses that are no one's in particular: those of this host and of networks that it shares with its peers.
+    static func allocation(of address: IPAddress) -> IPBlock? {
+        let address = address.unmapped
+        guard !address.isLoopback, !address.isPrivate, !address.isLinkLocal, !address.isShared else { return nil }
+        return IPBlock(address, length: address.isV4 ? 16 : 32)
+    }
 }
 
 /// Who may be connected: a machine. The block list counts more than the allow list.

@@ -29,13 +29,43 @@ struct ConnectionGate: Sendable {
         case refused(Refusal)
     }
 
+    /// Whose bounds hold for an address: its host's, its network's, and those of the allocation that the network is part
+    /// of. With an allocation come networks by the thousand, and with a network hosts, so that each level needs its own.
+    private struct Origin {
+        let host: IPBlock
+        let network: IPBlock
+        let allocation: IPBlock?
+
+        init(_ address: IPAddress) {
+            host = .host(of: address)
+            network = .neighbourhood(of: address)
+            allocation = .allocation(of: address)
+        }
+
+        var blocks: [IPBlock] { [host, network] + (allocation.map { [$0] } ?? []) }
+    }
+
+    /// How many are of each block.
+    private struct Tally {
+        private var counts: [IPBlock: Int] = [:]
+
+        subscript(block: IPBlock) -> Int { counts[block, default: 0] }
+
+        mutating func add(_ origin: Origin) {
+            for block in origin.blocks { counts[block, default: 0] += 1 }
+        }
+
+        mutating func remove(_ origin: Origin) {
+            for block in origin.blocks { ConnectionGate.decrement(&counts, block) }
+        }
+    }
+
     private let limits: SwarmLimits
-    private var addressRates: RateTable<IPAddress>
+    private var hostRates: RateTable<IPBlock>
     private var networkRates: RateTable<IPBlock>
-    private var pendingByAddress: [IPAddress: Int] = [:]
-    private var pendingByNetwork: [IPBlock: Int] = [:]
-    private var byAddress: [IPAddress: Int] = [:]
-    private var byNetwork: [IPBlock: Int] = [:]
+    private var allocationRates: RateTable<IPBlock>
+    private var pendingByOrigin = Tally()
+    private var byOrigin = Tally()
     private var byPeer: [PeerID: Int] = [:]
     /// How many of those that are being made are from addresses that are not proven.
     private var pendingUnproven = 0
@@ -43,57 +73,68 @@ struct ConnectionGate: Sendable {
     private(set) var pending = 0
     /// Connections that are there.
     private(set) var established = 0
+    /// Those of them that this side is closing, which are there until they have said goodbye.
+    private(set) var closing = 0
 
     init(_ limits: SwarmLimits) {
         self.limits = limits
-        addressRates = RateTable(limits.addressRate, remembering: limits.rememberedSources)
+        hostRates = RateTable(limits.addressRate, remembering: limits.rememberedSources)
         networkRates = RateTable(limits.networkRate, remembering: limits.rememberedSources)
+        allocationRates = RateTable(limits.allocationRate, remembering: limits.rememberedSources)
     }
+
+    /// Connections whose places nobody else can have.
+    private var seated: Int { established - min(closing, limits.closingConnections) }
 
     /// Decides about one who knocks from `address`. `nil` as an address is one that is none of IP's: a relay's.
     mutating func admit(from address: IPAddress?, isProven: Bool = true, at now: Instant) -> Answer {
-        guard established + pending < limits.connectionsForInbound else { return .refused(.connections) }
+        guard seated + pending < limits.connectionsForInbound else { return .refused(.connections) }
         guard let address else {
             guard pending < limits.pendingInbound else { return .refused(.pendingInbound) }
             pending += 1
             return .admitted
         }
-        let host = Self.host(of: address)
-        let network = IPBlock.neighbourhood(of: address)
-        guard isProven else { return admitUnproven(host, network, at: now) }
-        if let refusal = crowding(host, network) ?? fullness(host, network) { return .refused(refusal) }
-        guard addressRates.take(host, at: now) else { return .refused(.addressRate) }
-        guard networkRates.take(network, at: now) else { return .refused(.networkRate) }
+        let origin = Origin(address)
+        guard isProven else { return admitUnproven(origin, at: now) }
+        if let refusal = crowding(origin) ?? fullness(origin) { return .refused(refusal) }
+        guard hostRates.take(origin.host, at: now) else { return .refused(.addressRate) }
+        guard networkRates.take(origin.network, at: now) else { return .refused(.networkRate) }
+        if let allocation = origin.allocation, !allocationRates.take(allocation, at: now) {
+            return .refused(.networkRate)
+        }
         pending += 1
-        pendingByAddress[host, default: 0] += 1
-        pendingByNetwork[network, default: 0] += 1
+        pendingByOrigin.add(origin)
         return .admitted
     }
 
     /// Which of the bounds on connections that are being made keeps out one more from a proven address.
-    private func crowding(_ host: IPAddress, _ network: IPBlock) -> Refusal? {
+    private func crowding(_ origin: Origin) -> Refusal? {
         let left = limits.pendingInbound - pending
         guard left > 0 else { return .pendingInbound }
-        let ofHost = pendingByAddress[host, default: 0]
-        let ofNetwork = pendingByNetwork[network, default: 0]
+        let ofHost = pendingByOrigin[origin.host]
+        let ofNetwork = pendingByOrigin[origin.network]
         guard ofHost < limits.pendingPerAddress else { return .pendingPerAddress }
         guard pending >= limits.pendingInbound / 2 else { return nil }
         if ofHost > 0, ofHost >= left / 4 { return .pendingPerAddress }
-        return ofNetwork > 0 && ofNetwork >= left ? .pendingPerNetwork : nil
+        if ofNetwork > 0, ofNetwork >= left { return .pendingPerNetwork }
+        guard let allocation = origin.allocation else { return nil }
+        return pendingByOrigin[allocation] >= 2 * left ? .pendingPerNetwork : nil
     }
 
     /// Which of the bounds on connections in all keeps out one more.
-    private func fullness(_ host: IPAddress, _ network: IPBlock) -> Refusal? {
-        let ofHost = pendingByAddress[host, default: 0] + byAddress[host, default: 0]
-        let ofNetwork = pendingByNetwork[network, default: 0] + byNetwork[network, default: 0]
-        guard ofHost < limits.connectionsPerAddress else { return .connectionsPerAddress }
-        return ofNetwork < limits.connectionsPerNetwork ? nil : .connectionsPerNetwork
+    private func fullness(_ origin: Origin) -> Refusal? {
+        func count(_ block: IPBlock) -> Int { pendingByOrigin[block] + byOrigin[block] }
+        guard count(origin.host) < limits.connectionsPerAddress else { return .connectionsPerAddress }
+        guard count(origin.network) < limits.connectionsPerNetwork else { return .connectionsPerNetwork }
+        guard let allocation = origin.allocation else { return nil }
+        return count(allocation) < limits.connectionsPerAllocation ? nil : .connectionsPerNetwork
     }
 
-    private mutating func admitUnproven(_ host: IPAddress, _ network: IPBlock, at now: Instant) -> Answer {
-        if let refusal = fullness(host, network) { return .refused(refusal) }
-        guard pendingUnproven < limits.pendingUnproven, crowding(host, network) == nil,
-            addressRates.allows(host, at: now), networkRates.allows(network, at: now)
+    private mutating func admitUnproven(_ origin: Origin, at now: Instant) -> Answer {
+        if let refusal = fullness(origin) { return .refused(refusal) }
+        guard pendingUnproven < limits.pendingUnproven, crowding(origin) == nil,
+            hostRates.allows(origin.host, at: now), networkRates.allows(origin.network, at: now),
+            origin.allocation.map({ allocationRates.allows($0, at: now) }) ?? true
         else { return .mustProve }
         pending += 1
         pendingUnproven += 1
@@ -108,53 +149,48 @@ struct ConnectionGate: Sendable {
             pendingUnproven -= 1
             return
         }
-        Self.decrement(&pendingByAddress, Self.host(of: address))
-        Self.decrement(&pendingByNetwork, IPBlock.neighbourhood(of: address))
+        pendingByOrigin.remove(Origin(address))
     }
 
     /// Counts against its rates what came from `address` when that was not proven, now that it is.
     mutating func charge(_ address: IPAddress?, at now: Instant) {
         guard let address else { return }
-        addressRates.charge(Self.host(of: address), at: now)
-        networkRates.charge(IPBlock.neighbourhood(of: address), at: now)
+        let origin = Origin(address)
+        hostRates.charge(origin.host, at: now)
+        networkRates.charge(origin.network, at: now)
+        if let allocation = origin.allocation { allocationRates.charge(allocation, at: now) }
     }
 
     /// Gives a place to a connection with `peer`, or says why not. One that was admitted has left before.
     mutating func establish(_ peer: PeerID, by entrance: Entrance) -> Refusal? {
         guard byPeer[peer, default: 0] < limits.connectionsPerPeer else { return .connectionsPerPeer }
-        guard established < limits.connections else { return .connections }
+        guard hasRoom else { return .connections }
         if case .admitted(let address?) = entrance {
-            let host = Self.host(of: address)
-            let network = IPBlock.neighbourhood(of: address)
+            let origin = Origin(address)
             // One whose address was not proven held no place of that address.
-            if let refusal = fullness(host, network) { return refusal }
-            byAddress[host, default: 0] += 1
-            byNetwork[network, default: 0] += 1
+            if let refusal = fullness(origin) { return refusal }
+            byOrigin.add(origin)
         }
         byPeer[peer, default: 0] += 1
         established += 1
         return nil
     }
 
-    /// Takes back the place of a connection with `peer`.
-    mutating func close(_ peer: PeerID, by entrance: Entrance) {
+    /// This side begins to close a connection, whose place others may have from now on.
+    mutating func beginsToClose() { closing += 1 }
+
+    /// Takes back the place of a connection with `peer`, which this side was closing or not.
+    mutating func close(_ peer: PeerID, by entrance: Entrance, wasClosing: Bool = false) {
         established -= 1
+        if wasClosing { closing -= 1 }
         Self.decrement(&byPeer, peer)
-        guard case .admitted(let address?) = entrance else { return }
-        Self.decrement(&byAddress, Self.host(of: address))
-        Self.decrement(&byNetwork, IPBlock.neighbourhood(of: address))
+        if case .admitted(let address?) = entrance { byOrigin.remove(Origin(address)) }
     }
 
     /// Whether there is room for one more dial's connection.
-    var hasRoom: Bool { established < limits.connections }
+    var hasRoom: Bool { seated < limits.connections }
 
-    /// What the bounds of one address count together: an IPv4 address or an IPv6 /64, which one host has to itself.
-    private static func host(of address: IPAddress) -> IPAddress {
-        let address = address.unmapped
-        return address.isV4 ? address : address.prefix(64)
-    }
-
-    private static func decrement<Key>(_ counts: inout [Key: Int], _ key: Key) {
+    fileprivate static func decrement<Key>(_ counts: inout [Key: Int], _ key: Key) {
         guard let count = counts[key] else { return }
         counts[key] = count > 1 ? count - 1 : nil
     }

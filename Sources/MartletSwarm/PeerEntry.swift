@@ -40,11 +40,8 @@ final class SwarmConnection {
             remoteAddress: connection.remoteAddress, nature: connection.nature, madeAt: madeAt)
     }
 
-    /// The network of the other end; `nil` if it is reached through others.
-    var network: IPBlock? {
-        guard !connection.nature.isRelayed else { return nil }
-        return connection.remoteAddress.ipAddress.map(IPBlock.neighbourhood)
-    }
+    /// The address of the other end; `nil` if it is reached through others.
+    var remoteIP: IPAddress? { connection.nature.isRelayed ? nil : connection.remoteAddress.ipAddress }
 
     /// How many bytes of streams went over it.
     var traffic: UInt64 {
@@ -101,7 +98,7 @@ final class PeerEntry {
         let isOutbound = staying.contains { $0.connection.nature.direction == .outbound }
         return TrimPlan.Candidate(
             peer: peer, value: tags.values.reduce(0, +), isProtected: !protections.isEmpty,
-            isBusy: staying.contains { $0.streams > 0 }, isOutbound: isOutbound, network: oldest.network,
+            isBusy: staying.contains { $0.streams > 0 }, isOutbound: isOutbound, address: oldest.remoteIP,
             since: oldest.madeAt, traffic: staying.reduce(0) { $0 &+ $1.traffic }, connections: staying.count)
     }
 }

@@ -16,19 +16,20 @@ public enum Refusal: String, MetricLabels, Error {
     case connectionsPerPeer = "connections_per_peer"
     /// The IP address has as many connections as one may have.
     case connectionsPerAddress = "connections_per_address"
-    /// The network has as many connections as one may have.
+    /// The network, or the allocation that it is part of, has as many connections as one may have.
     case connectionsPerNetwork = "connections_per_network"
     /// As many inbound connections are being made as may be.
     case pendingInbound = "pending_inbound"
     /// The IP address has as many connections being made as one may have.
     case pendingPerAddress = "pending_per_address"
-    /// The network has as many connections being made as one may have, which depends on how many places are left.
+    /// The network, or the allocation that it is part of, has as many connections being made as one may have, which
+    /// depends on how many places are left.
     case pendingPerNetwork = "pending_per_network"
     /// As many dials are under way as may be.
     case pendingOutbound = "pending_outbound"
     /// The IP address connects too often.
     case addressRate = "address_rate"
-    /// The network connects too often.
+    /// The network, or the allocation that it is part of, connects too often.
     case networkRate = "network_rate"
     /// The buffers hold as much as they may: in all, or those of this peer.
     case memory

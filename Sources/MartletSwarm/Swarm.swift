@@ -58,7 +58,7 @@ public final class Swarm {
     let duplicates: DuplicateRule
     var protocols = ProtocolTable()
     let negotiations: NegotiationQueue
-    let identify = IdentifyState()
+    let identify: IdentifyState
     private var watches: [WeakWatch] = []
     private var nextNumber: UInt64 = 0
     var nextDial: UInt64 = 0
@@ -66,8 +66,6 @@ public final class Swarm {
     private var connectedCount = 0
     var nextTrim = Instant.start
     var trimSalt: UInt64?
-    /// How many connections this side is closing, which are there until they have said goodbye.
-    private(set) var closingCount = 0
     /// Whether it has been shut down.
     public private(set) var isShutDown = false
 
@@ -93,6 +91,7 @@ public final class Swarm {
         let limits = configuration.limits
         resources = ResourceTree(limits.resources)
         gate = ConnectionGate(limits)
+        identify = IdentifyState(limits)
         addressBook = AddressBook(limits)
         backoff = DialBackoff(remembering: limits.rememberedFailures)
         duplicates = DuplicateRule(local: localPeer)
@@ -271,8 +270,7 @@ public final class Swarm {
         guard let index = entry.connections.firstIndex(where: { $0 === member }) else { return }
         entry.connections.remove(at: index)
         resources.remove(member.connection)
-        gate.close(entry.peer, by: member.entrance)
-        if member.closing != nil { closingCount -= 1 }
+        gate.close(entry.peer, by: member.entrance, wasClosing: member.closing != nil)
         let reason = member.closing ?? .ended(error)
         let info = member.info
         metrics.ended[SwarmMetrics.End(reason)].increment()
@@ -318,7 +316,7 @@ public final class Swarm {
     func close(_ member: SwarmConnection, because reason: DisconnectReason) {
         guard member.closing == nil else { return }
         member.closing = reason
-        closingCount += 1
+        gate.beginsToClose()
         // No new streams go to it, and whoever connects now gets another.
         if let entry = peers[member.connection.remotePeer] { review(entry) }
         member.connection.close()

@@ -46,6 +46,9 @@ public struct ConnectionInfo: Hashable, Sendable {
         guard !nature.isRelayed else { return .world }
         return remoteAddress.ipAddress.flatMap { AddressScope($0) } ?? .world
     }
+
+    /// The address of the other end; `nil` if it is reached through others.
+    var remoteIP: IPAddress? { nature.isRelayed ? nil : remoteAddress.ipAddress }
 }
 
 /// Why a peer is no longer connected.

@@ -31,8 +31,8 @@ public struct SwarmLimits: Hashable, Sendable {
     public var trimGrace = Duration.seconds(20)
     /// Inbound connections that are being made, in all.
     ///
-    /// When half of these places are taken, a network may hold no more of them than are left, and an address a quarter of
-    /// that, so that a few hosts that dial and say nothing never take the last ones.
+    /// When half of these places are taken, a network may hold no more of them than are left, an address a quarter of that,
+    /// and an IPv4 /16 or IPv6 /32 twice as many, so that those who dial and say nothing never take the last ones.
     public var pendingInbound = 256
     /// How many of them may be from addresses that are not proven, as the first packet of QUIC is. Beyond this, and when
     /// the rates of an address are used up, an address must be proven first.
@@ -47,6 +47,12 @@ public struct SwarmLimits: Hashable, Sendable {
     public var connectionsPerAddress = 64
     /// Inbound connections from one IPv4 /24 or IPv6 /48, made or being made.
     public var connectionsPerNetwork = 256
+    /// Inbound connections from one IPv4 /16 or IPv6 /32, made or being made. The holder of such a block has very many of
+    /// the smaller networks to come from. Private networks are not counted so.
+    public var connectionsPerAllocation = 512
+    /// Connections that this side is closing and whose places others may have already. What is queued on them may take a
+    /// few seconds to leave, and a peer that takes nothing must keep nobody out meanwhile.
+    public var closingConnections = 128
     /// New inbound connections from one IPv4 address or IPv6 /64. They are counted when the address is proven.
     ///
     /// A handshake costs about half a millisecond, so one address can take up half a percent of a core and no more. The
@@ -55,6 +61,8 @@ public struct SwarmLimits: Hashable, Sendable {
     /// New inbound connections from one IPv4 /24 or IPv6 /48: four times as many as from one address of it, as there may
     /// be four times as many.
     public var networkRate = Rate(burst: 256, perSecond: 32)
+    /// New inbound connections from one IPv4 /16 or IPv6 /32: again four times as many.
+    public var allocationRate = Rate(burst: 1024, perSecond: 128)
     /// Of how many IP addresses and networks the rates are remembered.
     public var rememberedSources = 16_384
 
@@ -85,6 +93,13 @@ public struct SwarmLimits: Hashable, Sendable {
     /// seldom; but some send one for each address that they begin to listen on, over each connection. The newest of those
     /// that come faster waits for its turn.
     public var identifyPushRate = Rate(burst: 16, perSecond: 0.2)
+    /// Signed records in identify messages from one IPv4 address or IPv6 /64 that are checked, whichever peers they are of
+    /// and however often those connect anew. The burst is for all that may be connected from there.
+    public var recordRate = Rate(burst: 64, perSecond: 2)
+    /// The same from one IPv4 /24 or IPv6 /48.
+    public var recordNetworkRate = Rate(burst: 256, perSecond: 8)
+    /// Peers whose last record is remembered when they are gone, so that the same need not be checked again.
+    public var rememberedRecords = 1024
     /// What one peer does beyond the rates of protocols like ping and identify push; beyond this rate the peer is
     /// disconnected.
     public var excessRate = Rate(burst: 64, perSecond: 1)

@@ -31,7 +31,7 @@ extension Swarm {
 
     func trimIfNeeded() {
         // What is being closed already takes a place for a while yet.
-        let staying = gate.established - closingCount
+        let staying = gate.established - gate.closing
         guard staying > limits.highMark, loop.now >= nextTrim else { return }
         let victims = trimPlan.victims(
             among: peers.values.compactMap(\.trimCandidate), excess: staying - limits.lowMark, at: loop.now)

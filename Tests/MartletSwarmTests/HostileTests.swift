@@ -173,6 +173,32 @@ struct HostileTests {
         #expect(server.metrics.value("martlet_swarm_connections_ended", "refused") == 1)
     }
 
+    @Test("a peer that connects anew with a new record each time has a few of them checked, and the same one no more")
+    func recordFlood() throws {
+        var pushed = 0
+        let server = try attacked {
+            $0.limits.recordRate = Rate(burst: 5, perSecond: 0.001)
+        } by: { environment in
+            // The last ones are the one that was checked last.
+            for sequence in Array(1...40) + Array(repeating: 5, count: 20) {
+                let connection = try await RudePeer(environment, 2).dial()
+                let stream = try await connection.openStream(by: environment.loop.now + .seconds(20))
+                try stream.propose("/ipfs/id/push/1.0.0")
+                let record = SignedPeerRecord(addresses: [tcp(2)], sequence: UInt64(sequence), signedWith: key(2))
+                var message = Writer()
+                message.field(8, bytes: record.envelope.bytes)
+                try await stream.writeMessage(message.finish())
+                stream.closeWrite()
+                _ = try? await stream.read()
+                connection.close()
+                try await environment.loop.sleep(for: .milliseconds(200))
+                pushed += 1
+            }
+        }
+        #expect(pushed == 60)
+        #expect(server.refused(.protocolRate) == 35)
+    }
+
     @Test("what many streams send to readers that do not read stays within the memory of the node")
     func memory() throws {
         var kept: [MartletTransport.Stream] = []

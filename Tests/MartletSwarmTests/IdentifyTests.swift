@@ -1,5 +1,6 @@
 import MartletCrypto
 import MartletIdentity
+import MartletRuntime
 import MartletWire
 import TestSupport
 import Testing
@@ -156,5 +157,61 @@ struct IdentifyTests {
             try? IdentifyMessage.read(Bytes(bytes), from: peer(1), into: &info)
             #expect(info.listenAddresses.count <= 4)
         }
+    }
+
+    @Test("a record that is not checked leaves the rest of its message, and the record known before")
+    func unchecked() throws {
+        let bytes = IdentifyMessage.write(Self.sample, key: key(1).publicKey)
+        var info = PeerInfo()
+        try IdentifyMessage.read(bytes, from: peer(1), into: &info) { _ throws(IdentifyError) in nil }
+        #expect(info.record == nil && info.protocols == Self.sample.protocols)
+        #expect(info.listenAddresses == Self.sample.listenAddresses)
+    }
+}
+
+@Suite("Record checks")
+struct RecordChecksTests {
+    private func record(_ number: UInt8, _ sequence: UInt64 = 1) -> SignedPeerRecord {
+        SignedPeerRecord(addresses: [tcp(number)], sequence: sequence, signedWith: key(number))
+    }
+
+    @Test("the rates are those of a host and of a network, and come back with time")
+    func rates() {
+        var limits = SwarmLimits()
+        limits.recordRate = Rate(burst: 3, perSecond: 1)
+        limits.recordNetworkRate = Rate(burst: 5, perSecond: 1)
+        var checks = RecordChecks(limits)
+        let answers = (0..<9).map { checks.mayCheck(from: IPAddress(192, 0, 2, $0 < 4 ? 1 : $0), at: .start) }
+        #expect(answers == [true, true, true, false, true, true, false, false, false])
+        #expect(calling(&checks) { $0.mayCheck(from: IPAddress(192, 0, 2, 1), at: .start + .seconds(2)) })
+        let relayed = (0..<4).map { _ in checks.mayCheck(from: nil, at: .start) }
+        #expect(relayed == [true, true, true, false])
+        let ofOneHost = (0..<4).map {
+            checks.mayCheck(from: IPAddress(v6: 0x2001_0db8 << 96 | UInt128($0)), at: .start)
+        }
+        #expect(ofOneHost == [true, true, true, false])
+    }
+
+    @Test("the same record of the same peer is known, until there are too many or a newer one comes")
+    func known() {
+        var limits = SwarmLimits()
+        limits.rememberedRecords = 3
+        var checks = RecordChecks(limits)
+        for number in 1...5 as ClosedRange<UInt8> { checks.remember(record(number)) }
+        #expect(checks.count == 3)
+        let isKnown = (1...5 as ClosedRange<UInt8>).map {
+            checks.known(record($0).envelope.bytes, of: peer($0)) == record($0)
+        }
+        #expect(isKnown == [false, false, true, true, true])
+        #expect(checks.known(record(3).envelope.bytes, of: peer(4)) == nil)
+        checks.remember(record(3, 2))
+        #expect(checks.known(record(3).envelope.bytes, of: peer(3)) == nil)
+        #expect(checks.known(record(3, 2).envelope.bytes, of: peer(3)) != nil)
+        #expect(checks.count == 3)
+        let long = address("/dns/" + String(repeating: "a", count: 60) + ".example/tcp/4001")
+        let large = SignedPeerRecord(addresses: Array(repeating: long, count: 64), sequence: 1, signedWith: key(9))
+        checks.remember(large)
+        #expect(large.envelope.bytes.count > RecordChecks.largestRemembered)
+        #expect(checks.count == 3 && checks.known(large.envelope.bytes, of: peer(9)) == nil)
     }
 }

@@ -9,7 +9,7 @@ import Testing
 private func at(_ milliseconds: Int64) -> Instant { .start + .seconds(1000) + .milliseconds(milliseconds) }
 
 /// What `body` says of `machine`, which it changes: `#expect` by itself can't.
-private func calling<Machine, Result>(_ machine: inout Machine, _ body: (inout Machine) -> Result) -> Result {
+func calling<Machine, Result>(_ machine: inout Machine, _ body: (inout Machine) -> Result) -> Result {
     body(&machine)
 }
 
@@ -66,6 +66,7 @@ struct ConnectionGateTests {
         var limits = SwarmLimits()
         limits.addressRate = Rate(burst: 100_000, perSecond: 1)
         limits.networkRate = limits.addressRate
+        limits.allocationRate = limits.addressRate
         change(&limits)
         return ConnectionGate(limits)
     }
@@ -73,11 +74,16 @@ struct ConnectionGateTests {
     @Test("each bound refuses the connection that goes beyond it, by its own name")
     func bounds() {
         let bounds: [(WritableKeyPath<SwarmLimits, Int>, Refusal, (UInt8) -> IPAddress)] = [
-            (\.pendingInbound, .pendingInbound, { IPAddress(192, 0, $0, 1) }),
+            (\.pendingInbound, .pendingInbound, { IPAddress(192, $0, 2, 1) }),
             (\.pendingPerAddress, .pendingPerAddress, { _ in IPAddress(192, 0, 2, 1) }),
             (\.connectionsPerAddress, .connectionsPerAddress, { _ in IPAddress(192, 0, 2, 1) }),
             (\.connectionsPerAddress, .connectionsPerAddress, { IPAddress(v6: 0x2001_0db8 << 96 | UInt128($0)) }),
             (\.connectionsPerNetwork, .connectionsPerNetwork, { IPAddress(192, 0, 2, $0) }),
+            (\.connectionsPerAllocation, .connectionsPerNetwork, { IPAddress(192, 0, $0, 1) }),
+            (
+                \.connectionsPerAllocation, .connectionsPerNetwork,
+                { IPAddress(v6: 0x2001_0db8_0000 << 80 | UInt128($0) << 80) }
+            ),
             (\.connections, .connections, { IPAddress(192, 0, 2, $0) }),
         ]
         for (bound, refusal, place) in bounds {
@@ -149,6 +155,44 @@ struct ConnectionGateTests {
         #expect(calling(&gate) { $0.admit(from: one, at: at(1000)) } == .admitted)
     }
 
+    @Test("an allocation that connects too often is refused, from however many of its networks")
+    func allocationRate() {
+        let places: [(UInt8) -> IPAddress] = [
+            { IPAddress(192, 0, $0, 1) }, { IPAddress(v6: 0x2001_0db8 << 96 | UInt128($0) << 80) },
+        ]
+        for place in places {
+            var gate = gate { $0.allocationRate = Rate(burst: 3, perSecond: 1) }
+            let answers = (0..<5).map { gate.admit(from: place($0), at: at(0)) }
+            #expect(
+                answers == Array(repeating: .admitted, count: 3) + [.refused(.networkRate), .refused(.networkRate)])
+            #expect(calling(&gate) { $0.admit(from: place(9), isProven: false, at: at(0)) } == .mustProve)
+            #expect(calling(&gate) { $0.admit(from: place(9), at: at(2000)) } == .admitted)
+        }
+    }
+
+    @Test("a connection that is being closed keeps nobody out, up to a bound")
+    func closing() {
+        var gate = gate { limits in
+            limits.connections = 8
+            limits.reservedForDialling = 0
+            limits.closingConnections = 2
+        }
+        let place = IPAddress(192, 0, 2, 1)
+        for number in 0..<8 as Range<UInt8> {
+            #expect(calling(&gate) { $0.establish(peer(number), by: .admitted(place)) } == nil)
+        }
+        #expect(calling(&gate) { $0.admit(from: place, at: at(0)) } == .refused(.connections) && !gate.hasRoom)
+        for _ in 0..<3 { gate.beginsToClose() }
+        for number in 10..<12 as Range<UInt8> {
+            #expect(calling(&gate) { $0.admit(from: place, at: at(0)) } == .admitted)
+            gate.leave(from: place)
+            #expect(calling(&gate) { $0.establish(peer(number), by: .admitted(place)) } == nil)
+        }
+        #expect(calling(&gate) { $0.admit(from: place, at: at(0)) } == .refused(.connections) && !gate.hasRoom)
+        for number in 0..<3 as Range<UInt8> { gate.close(peer(number), by: .admitted(place), wasClosing: true) }
+        #expect(gate.established == 7 && gate.closing == 0 && gate.hasRoom)
+    }
+
     @Test("packets that bear an address use up nothing of it; when they are many, or its rate is used up, it is proven")
     func unproven() {
         var limits = SwarmLimits()
@@ -174,7 +218,11 @@ struct ConnectionGateTests {
 
     @Test("hosts and networks that dial and say nothing leave places for others, however many each is allowed")
     func crowds() {
-        for places in [(0..<8).map { IPAddress(192, 0, UInt8($0), 1) }, (0..<200).map { IPAddress(192, 0, 2, $0) }] {
+        let crowds = [
+            (0..<8).map { IPAddress(192, 0, UInt8($0), 1) }, (0..<200).map { IPAddress(192, 0, 2, $0) },
+            (0..<256).map { IPAddress(v6: 0x2001_0db8 << 96 | UInt128($0) << 80) },
+        ]
+        for places in crowds {
             var gate = gate { _ in }
             for _ in 0..<100 {
                 for place in places { _ = gate.admit(from: place, at: at(0)) }

@@ -15,14 +15,13 @@ struct TrimPlanTests {
     /// A peer in a network of its own unless `network` says which.
     private func candidate(
         _ number: Int, value: Int = 0, protected: Bool = false, busy: Bool = false, outbound: Bool = false,
-        network: Int? = nil, since: Int64 = -50, traffic: UInt64 = 0
+        network: Int? = nil, at address: IPAddress? = nil, since: Int64 = -50, traffic: UInt64 = 0
     ) -> TrimPlan.Candidate {
         let place = network ?? number
         return TrimPlan.Candidate(
             peer: PeerID(numberedKey(number).publicKey), value: value, isProtected: protected, isBusy: busy,
-            isOutbound: outbound,
-            network: .neighbourhood(of: IPAddress(10, UInt8(place >> 8), UInt8(place & 0xFF), 1)), since: at(since),
-            traffic: traffic, connections: 1)
+            isOutbound: outbound, address: address ?? IPAddress(10, UInt8(place >> 8), UInt8(place & 0xFF), 1),
+            since: at(since), traffic: traffic, connections: 1)
     }
 
     private func victims(_ all: [TrimPlan.Candidate], _ excess: Int, at now: Int64 = 0) -> [PeerID] {
@@ -89,5 +88,61 @@ struct TrimPlanTests {
         }
         let left = there.filter { candidate in honest.contains { $0.peer == candidate.peer } }.count
         #expect(left >= 90, "\(left) of 100 honest peers are left")
+    }
+
+    /// An address in the IPv6 /48 with this number, of one /32.
+    private func inOneAllocation(_ network: Int, host: Int = 1) -> IPAddress {
+        IPAddress(v6: 0x2001_0db8 << 96 | UInt128(network) << 80 | UInt128(host) << 64 | 1)
+    }
+
+    /// An address in a network and an allocation of its own.
+    private func elsewhere(_ number: Int) -> IPAddress {
+        IPAddress(UInt8(20 + number / 250), UInt8(number % 250), 1, 1)
+    }
+
+    @Test("who holds a whole IPv6 /32 or IPv4 /16 keeps an eighth, from however many networks and for however long")
+    func allocation() {
+        let places: [(Int) -> IPAddress] = [{ inOneAllocation($0) }, { IPAddress(45, 0, UInt8($0), 1) }]
+        for place in places {
+            let crowd = (0..<250).map { candidate($0, at: place($0), since: Int64(-10_000 + $0), traffic: 1 << 30) }
+            let honest = (1000..<1250).map { candidate($0, at: elsewhere($0 - 1000), since: Int64(-1000 + $0 % 900)) }
+            let gone = Set(victims(crowd + honest, 180))
+            #expect(gone.isSubset(of: Set(crowd.map(\.peer))))
+        }
+    }
+
+    @Test("a university or a provider with fewer than an eighth of all loses nobody because of that")
+    func honestCrowd() {
+        let ofOne = (0..<50).map { candidate($0, at: inOneAllocation($0), since: Int64(-1000 + $0)) }
+        let others = (1000..<1450).map { candidate($0, at: elsewhere($0 - 1000), since: Int64(-900 + $0 % 7)) }
+        let gone = Set(victims(ofOne + others, 250))
+        #expect(ofOne.allSatisfy { !gone.contains($0.peer) })
+    }
+
+    @Test("peers on a private network are no crowd, however many they are")
+    func privateNetwork() {
+        let home = (0..<200).map { candidate($0, since: Int64(-1000 + $0)) }
+        let others = (1000..<1050).map { candidate($0, at: elsewhere($0 - 1000), since: -30) }
+        let gone = Set(victims(home + others, 40))
+        #expect(home.allSatisfy { !gone.contains($0.peer) })
+    }
+
+    @Test("of one IPv6 /48, the most crowded /64 gives up its members first")
+    func hosts() {
+        let crowd = (0..<10).map { candidate($0, at: inOneAllocation(1, host: 7), since: Int64(-1000 - $0)) }
+        let honest = (100..<110).map { candidate($0, at: inOneAllocation(1, host: $0), since: Int64(-100 - $0)) }
+        let others = (1000..<1200).map { candidate($0, at: elsewhere($0 - 1000), since: Int64(-9000 - $0)) }
+        let gone = Set(victims(crowd + honest + others, 9))
+        #expect(gone == Set(crowd.prefix(9).map(\.peer)))
+    }
+
+    @Test("many networks of one allocation have no better chance to be spared for their networks than one")
+    func drawnNetworks() {
+        let crowd = (0..<120).map { candidate($0, at: inOneAllocation($0), since: -30) }
+        let honest = (1000..<1030).map { candidate($0, at: elsewhere($0 - 1000), since: -31) }
+        let old = (2000..<2150).map { candidate($0, at: elsewhere($0 - 1900), since: -9000) }
+        // The oldest half, and a sixteenth for their networks.
+        let best = victims(crowd + honest + old, 300).suffix(150 + 18)
+        #expect(Set(best).intersection(crowd.map(\.peer)).count <= 1)
     }
 }

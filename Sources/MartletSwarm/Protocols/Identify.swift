@@ -23,6 +23,12 @@ final class IdentifyState {
     var timer: LoopTimer?
     /// Pushes of this node's own.
     var pushes = RateMeter()
+    /// Which records of others are checked.
+    var checks: RecordChecks
+
+    init(_ limits: SwarmLimits) {
+        checks = RecordChecks(limits)
+    }
 
     /// From how far a peer connects, and so which addresses mean anything to it.
     enum Reach: Int, Comparable {
@@ -155,7 +161,7 @@ extension Swarm {
             stream.closeWrite()
             let message = try await read(stream, of: entry)
             guard let message, !entry.connections.isEmpty else { return }
-            apply(message, to: entry, heardIn: member.info.scope)
+            apply(message, from: member.info, to: entry)
         } catch {
             log.debug("identify failed", ["peer": entry.peer, "error": "\(error)"])
         }
@@ -172,7 +178,7 @@ extension Swarm {
 
     /// Applies the newest push of `entry`'s peer as soon as its rate allows that.
     private func applyPushes(of entry: PeerEntry) {
-        if let push = entry.pushes.take(at: loop.now) { apply(push.message, to: entry, heardIn: push.origin.scope) }
+        if let push = entry.pushes.take(at: loop.now) { apply(push.message, from: push.origin, to: entry) }
         drawPushes(of: entry)
         guard let deadline = entry.pushes.deadline else { return }
         if entry.pushTimer == nil {
@@ -228,11 +234,13 @@ extension Swarm {
         drawPushes(of: entry)
     }
 
-    private func apply(_ message: Bytes, to entry: PeerEntry, heardIn scope: AddressScope) {
+    private func apply(_ message: Bytes, from connection: ConnectionInfo, to entry: PeerEntry) {
         var info = entry.info ?? PeerInfo()
         let before = info
         do throws(IdentifyError) {
-            try IdentifyMessage.read(message, from: entry.peer, into: &info)
+            try IdentifyMessage.read(message, from: entry.peer, into: &info) { envelope throws(IdentifyError) in
+                try checkedRecord(in: envelope, from: connection.remoteIP, of: entry.peer)
+            }
         } catch {
             log.debug("identify made no sense", ["peer": entry.peer, "error": "\(error)"])
             return count(.protocolViolation, entry.peer)
@@ -243,11 +251,25 @@ extension Swarm {
         entry.infoSize = message.count
         // What nothing here can dial would only take the place of what can be.
         let dialable = info.listenAddresses.filter { address in transports.contains { $0.canDial(address) } }
-        addressBook.claim(dialable, of: entry.peer, heardIn: scope)
+        addressBook.claim(dialable, of: entry.peer, heardIn: connection.scope)
         guard isFirst || info != before else { return }
         if let observed = info.observedAddress, isFirst || observed != before.observedAddress {
             tell(.observedAddress(observed, by: entry.peer))
         }
         tell(.identified(entry.peer, info))
+    }
+
+    /// The record in `envelope`, whose signature is checked unless it is known; `nil` if there were too many to check.
+    private func checkedRecord(
+        in envelope: Bytes, from address: IPAddress?, of peer: PeerID
+    ) throws(IdentifyError) -> SignedPeerRecord? {
+        if let known = identify.checks.known(envelope, of: peer) { return known }
+        guard identify.checks.mayCheck(from: address, at: loop.now) else {
+            count(.protocolRate, peer, protocol: IdentifyState.name)
+            return nil
+        }
+        let record = try IdentifyMessage.open(envelope)
+        identify.checks.remember(record)
+        return record
     }
 }

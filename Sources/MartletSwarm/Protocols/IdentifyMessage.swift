@@ -61,10 +61,11 @@ enum IdentifyMessage {
     ///
     /// A record that is known already, or that is older than the one known, is not opened by `open`, which checks its
     /// signature. Of two that differ and bear the same number, the later one counts: rust-libp2p numbers its records by the
-    /// second.
+    /// second. If that returns `nil`, the message is read as if it had no
+    /// record.
     static func read(
         _ bytes: Bytes, from peer: PeerID, into info: inout PeerInfo,
-        opening open: (Bytes) throws(IdentifyError) -> SignedPeerRecord = IdentifyMessage.open
+        opening open: (Bytes) throws(IdentifyError) -> SignedPeerRecord? = IdentifyMessage.open
     ) throws(IdentifyError) {
         let fields: Fields
         do throws(WireError) {
@@ -85,8 +86,8 @@ enum IdentifyMessage {
             let claim = try claim(of: envelope)
             guard claim.peerID == peer else { throw .otherRecord }
             // To check a signature is dear, and a record that changes nothing is not worth it.
-            if claim.sequence >= changed.record?.record.sequence ?? 0 {
-                changed.record = try open(envelope)
+            if claim.sequence >= changed.record?.record.sequence ?? 0, let record = try open(envelope) {
+                changed.record = record
             }
         }
         if let record = changed.record { changed.listenAddresses = record.record.addresses.map { $0.compacted() } }
