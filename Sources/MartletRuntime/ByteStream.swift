@@ -72,7 +72,8 @@ open class ByteStream {
         preconditionFailure("abstract")
     }
 
-    /// Closes both directions, what is queued still being sent. Nothing is called back afterwards.
+    /// Closes both directions, what is queued still being sent for a few seconds, as far as the other side takes it and
+    /// not too many such streams keep each other waiting. Nothing is called back afterwards.
     open func close() {
         preconditionFailure("abstract")
     }

@@ -94,6 +94,31 @@ struct ShutdownTests {
     }
 }
 
+extension ShutdownTests {
+    private final class Thing: Sendable {}
+
+    @Test("what is sent to a loop that has ended still runs, and neither it nor the environment is kept afterwards")
+    func keepsNothing() async throws {
+        weak var environment: SystemEnvironment?
+        weak var thing: Thing?
+        do {
+            let ended = try SystemEnvironment(name: "ended", log: CapturedLog().logger)
+            environment = ended
+            try await ended.loop.run {
+                ended.loop.afterThis { _ = ended }
+                ended.loop.atTurnEnd { _ = ended }
+            }
+            await ended.shutdown()
+            let late = Thing()
+            thing = late
+            ended.loop.execute { ended.loop.atTurnEnd { _ = (late, ended) } }
+            #expect(try await ended.loop.run { !ended.loop.hasWork })
+        }
+        #expect(thing == nil)
+        #expect(environment == nil)
+    }
+}
+
 /// A listener that nobody accepts from and whose backlog is full, so that dialling it has no end.
 final class FullListener {
     private let environment: SystemEnvironment

@@ -104,9 +104,12 @@ final class Poller {
     private(set) var count = 0
     /// How many bytes came in, and how many left over TCP, since the driver last asked.
     var traffic = 0
+    /// TCP connections that nobody owns any more and that still send.
+    var lingering: LingeringSockets<SystemTCPStream>
 
     /// A poller that is woken through `wakeDescriptor`.
-    init(wakeDescriptor: Int32) throws(NetworkError) {
+    init(wakeDescriptor: Int32, lingering: LingerLimits) throws(NetworkError) {
+        self.lingering = LingeringSockets(lingering)
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw NetworkError(.ofErrno(), "epoll_create1") }
         var event = epoll_event(events: Interest.readable.rawValue, data: epoll_data_t(u64: Self.wakeToken))

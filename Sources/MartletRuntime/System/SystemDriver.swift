@@ -33,13 +33,13 @@ final class SystemDriver: LoopDriver, @unchecked Sendable {
     private var thread: SystemThread?
 
     /// A driver for the loop whose timers are `timers`.
-    init(timers: TimerQueue, watchdog: Watchdog?) throws(NetworkError) {
+    init(timers: TimerQueue, watchdog: Watchdog?, lingering: LingerLimits) throws(NetworkError) {
         self.timers = timers
         self.watchdog = watchdog
         let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard descriptor >= 0 else { throw NetworkError(.ofErrno(), "eventfd") }
         do throws(NetworkError) {
-            poller = try Poller(wakeDescriptor: descriptor)
+            poller = try Poller(wakeDescriptor: descriptor, lingering: lingering)
         } catch {
             Glibc.close(descriptor)
             throw error

@@ -26,10 +26,12 @@ public final class SystemEnvironment: @unchecked Sendable {
 
     /// Starts a loop that is called `name`, in the log and among the process's threads. Files are kept under
     /// `directory`, names are looked up as `names` says, and background work is done by at most `backgroundThreads`
-    /// threads. A callback that holds the loop longer than `watchdogLimit` is logged; `nil` for no such watch.
+    /// threads. A callback that holds the loop longer than `watchdogLimit` is logged; `nil` for no such watch. `lingering`
+    /// bounds TCP connections that are closed and still send.
     public init(
         name: String = "martlet", directory: String = ".", log: Logger, names: NameOptions = NameOptions(),
-        backgroundThreads: Int = 4, watchdogLimit: Duration? = .milliseconds(100)
+        backgroundThreads: Int = 4, watchdogLimit: Duration? = .milliseconds(100),
+        lingering: LingerLimits = LingerLimits()
     ) throws(NetworkError) {
         let timers = TimerQueue(now: SystemDriver.clock())
         let loopLog = log.subsystem("loop")
@@ -40,7 +42,7 @@ public final class SystemEnvironment: @unchecked Sendable {
                     ["loop": loop.name, "activity": activity, "milliseconds": took.nanoseconds / 1_000_000])
             }
         }
-        driver = try SystemDriver(timers: timers, watchdog: watchdog)
+        driver = try SystemDriver(timers: timers, watchdog: watchdog, lingering: lingering)
         loop = EventLoop(name: name, timers: timers, driver: driver)
         self.log = log
         resources = SystemResources(

@@ -7,8 +7,6 @@ internal import MartletWire
 /// What is written during a turn of the loop leaves at its end, in one call of the system. The descriptor is watched
 /// for changes only, so `hasInput` and `hasRoom` keep what the kernel last told.
 final class SystemTCPStream: ByteStream, PollTarget {
-    /// How long what was queued before `close` may take to leave.
-    private static let lingerLimit = Duration.seconds(5)
     /// How much of what nobody will read is taken in by `close`, so that it does not turn into a reset.
     private static let discardLimit = 1 << 20
 
@@ -33,6 +31,8 @@ final class SystemTCPStream: ByteStream, PollTarget {
     private var owesWritable = false
     private var isFinishing = false
     private var isClosed = false
+    /// Whether it is counted as one that is closed and still sends what was queued.
+    private var isLingering = false
 
     /// Takes over `descriptor`, which is connected to `remote`.
     init(_ descriptor: Int32, remote: SocketAddress, options: TCPOptions, poller: Poller) throws(NetworkError) {
@@ -179,7 +179,9 @@ final class SystemTCPStream: ByteStream, PollTarget {
         case .empty:
             if isFinishing { shutdown(descriptor, Int32(SHUT_WR)) }
             if isClosed { return release() }
-        case .full: hasRoom = false
+        case .full:
+            hasRoom = false
+            if isClosed { countAsLingering() }
         case .failed(let number): return fail(NetworkError.Reason(errno: number))
         }
         guard owesWritable, queue.count <= options.lowWaterMark else { return }
@@ -212,8 +214,20 @@ final class SystemTCPStream: ByteStream, PollTarget {
         guard broken == nil, !queue.isEmpty else { return release() }
         isFinishing = true
         let timer = LoopTimer(on: loop, label: "tcp linger") { [weak self] in self?.abandon() }
-        timer.arm(after: Self.lingerLimit)
+        timer.arm(after: poller.lingering.limits.time)
         lingerTimer = timer
+        // What the kernel takes at the end of this turn does not wait for the other side.
+        if !hasRoom { countAsLingering() }
+    }
+
+    /// The other side keeps it waiting: from now on it takes a place among those that linger.
+    private func countAsLingering() {
+        guard !isLingering else { return }
+        isLingering = true
+        for socket in poller.lingering.add(self, to: remote.ip, queued: queue.count) {
+            socket.isLingering = false
+            socket.abandon()
+        }
     }
 
     override func reset() {
@@ -255,6 +269,7 @@ final class SystemTCPStream: ByteStream, PollTarget {
         self.registration = nil
         lingerTimer = nil
         flushAction = nil
+        if isLingering { poller.lingering.remove(self) }
         discardInput()
         poller.unregister(registration)
         Glibc.close(descriptor)
