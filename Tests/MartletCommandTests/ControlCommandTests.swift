@@ -77,6 +77,32 @@ struct ControlCommandTests {
         return try decoder.decode(ControlPeer.Link.self, from: Data(json.utf8))
     }
 
+    @Test(
+        "all peers are listed, however many pages they come in, or as many as are wanted",
+        arguments: [
+            (nil, 2500, [1000, 1000, 1000]), (1200, 1200, [1000, 200]), (7, 7, [7]), (3000, 2500, [1000, 1000, 1000]),
+        ]
+            as [(Int?, Int, [Int])])
+    func peerPages(limit: Int?, expected: Int, asked: [Int]) throws {
+        let all = try (0..<2500).map { try peer("peer\($0)", "") }
+        var counts: [Int] = []
+        let list = try PeersCommand.pages(upTo: limit) { count, cursor in
+            counts.append(count)
+            let start = cursor.flatMap { Int($0) } ?? 0
+            let end = min(start + count, all.count)
+            let isLast = end - start < count
+            let list = #"{"schema_version":1,"peers":[]}"#
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            var page = try decoder.decode(ControlPeers.self, from: Data(list.utf8))
+            page.peers = Array(all[start..<end])
+            page.next = isLast ? nil : "\(end)"
+            return page
+        }
+        #expect(list.peers.map(\.id) == all.prefix(expected).map(\.id))
+        #expect(counts == asked)
+    }
+
     @Test("peers are shown as a table that nothing in it can break")
     func peerTable() throws {
         let list = #"{"schema_version":1,"peers":[]}"#

@@ -86,11 +86,23 @@ struct ControlOptions: ParsableArguments {
         _ answer: ControlClient.Answer, as shape: Shape.Type, _ text: (Shape) -> String
     ) throws {
         if json { return try StandardOutput.write(answer.body.safeJSON) }
-        guard let value = try? answer.value(shape) else {
-            MartletCommand.complain("the node's answer cannot be read; is it of another version?")
-            throw ExitCode.failure
-        }
-        try StandardOutput.line(text(value))
+        try StandardOutput.line(text(try read(answer)))
+    }
+
+    /// What `answer` holds.
+    func read<Shape: Decodable>(_ answer: ControlClient.Answer) throws -> Shape {
+        if let value = try? answer.value(Shape.self) { return value }
+        MartletCommand.complain("the node's answer cannot be read; is it of another version?")
+        throw ExitCode.failure
+    }
+
+    /// Shows `value`, which was put together from several answers: as one of them would be, or as `text` has it.
+    func show<Shape: Encodable>(_ value: Shape, _ text: (Shape) -> String) throws {
+        guard json else { return try StandardOutput.line(text(value)) }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        try StandardOutput.write(try encoder.encode(value).safeJSON + Data("\n".utf8))
     }
 }
 

@@ -16,19 +16,39 @@ struct PeersCommand: ParsableCommand {
 
     @Option(help: "only those on this topic of the node") var topic: String?
     @Flag(help: "only those that are connected") var connected: Bool
-    @Option(help: "at most so many") var limit: Int = 1000
+    @Option(help: "list at most this many; all by default") var limit: Int?
     @OptionGroup var options: ControlOptions
 
     func validate() throws {
-        guard (1...10_000).contains(limit) else { throw UsageError("--limit is a number from 1 to 10000") }
+        guard limit ?? 1 > 0 else { throw UsageError("--limit is a number from 1 on") }
     }
 
     func run() async throws {
-        var query = ["limit=\(limit)"]
-        if connected { query.append("connected=true") }
-        if let topic { query.append("topic=\(escaped(topic))") }
-        let answer = try options.ask("GET", "/v1/peers?" + query.joined(separator: "&"))
-        try options.show(answer, as: ControlPeers.self) { $0.text(now: Date()) }
+        var filter = ""
+        if connected { filter += "&connected=true" }
+        if let topic { filter += "&topic=\(escaped(topic))" }
+        let peers = try Self.pages(upTo: limit) { count, cursor in
+            let after = cursor.map { "&after=\(escaped($0))" } ?? ""
+            return try options.read(try options.ask("GET", "/v1/peers?limit=\(count)\(filter)\(after)"))
+        }
+        try options.show(peers) { $0.text(now: Date()) }
+    }
+
+    /// How many peers are asked for at once: what the node writes down in some milliseconds.
+    private static let page = 1000
+
+    /// The peers of as many pages as there are, at most `limit` of them. `ask` gets one: so many behind a cursor.
+    static func pages(
+        upTo limit: Int?, _ ask: (_ count: Int, _ after: String?) throws -> ControlPeers
+    ) throws -> ControlPeers {
+        var all = try ask(min(limit ?? page, page), nil)
+        while let next = all.next, limit.map({ all.peers.count < $0 }) ?? true {
+            let more = try ask(min(limit.map { $0 - all.peers.count } ?? page, page), next)
+            all.peers += more.peers
+            // A page without peers is the last, whatever it says.
+            all.next = more.peers.isEmpty ? nil : more.next
+        }
+        return all
     }
 
     private func escaped(_ text: String) -> String {
