@@ -143,15 +143,12 @@ final class HTTPServer {
     /// Where a client counts: its address, or the network that it can have any address of.
     private static func place(of address: UnsafePointer<sockaddr>?) -> IPAddress? {
         guard let address else { return nil }
-        switch Int32(address.pointee.sa_family) {
-        case AF_INET:
-            return UnsafeRawPointer(address).withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-                IPAddress(v4: UInt32(bigEndian: $0.pointee.sin_addr.s_addr))
-            }
+        // Several modules define `sockaddr`, so its family and what follows are read as the bytes that Linux says they are.
+        let raw = UnsafeRawPointer(address)
+        switch Int32(raw.load(as: UInt16.self)) {
+        case AF_INET: return IPAddress(v4: UInt32(bigEndian: raw.load(fromByteOffset: 4, as: UInt32.self)))
         case AF_INET6:
-            let bytes = UnsafeRawBufferPointer(
-                start: UnsafeRawPointer(address) + MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr).unsafelyUnwrapped,
-                count: 16)
+            let bytes = UnsafeRawBufferPointer(start: raw + 8, count: 16)
             let ip = (try? IPAddress(bytes: RawSpan(_unsafeBytes: bytes)))?.unmapped
             return ip.map { $0.isV6 ? $0.prefix(64) : $0 }
         default: return nil

@@ -13,9 +13,8 @@ struct ProcessUse {
     static func now() -> ProcessUse {
         var use = ProcessUse()
         use.residentBytes = residentBytesNow()
-        var usage = rusage()
-        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-        use.processorSeconds = seconds(usage.ru_utime) + seconds(usage.ru_stime)
+        // In microseconds, whatever a tick is (POSIX). `rusage` has structures that several modules define.
+        use.processorSeconds = Double(clock()) / 1e6
         if let folder = opendir("/proc/self/fd") {
             while readdir(folder) != nil { use.descriptors += 1 }
             closedir(folder)
@@ -31,6 +30,4 @@ struct ProcessUse {
         guard words.count > 1, let pages = Int(words[1]) else { return 0 }
         return pages * sysconf(Int32(_SC_PAGESIZE))
     }
-
-    private static func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
 }
