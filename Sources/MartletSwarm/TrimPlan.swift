@@ -114,9 +114,11 @@ struct TrimPlan {
             }
             return (index, order(of: network))
         }.sorted { $0.order < $1.order }
-        var rounds: [IPBlock?: Int] = [:]
+        var rounds: [IPBlock: Int] = [:]
         let dealt = firsts.map { index, order in
-            let allocation = all[index].block(IPBlock.allocation)
+            guard let allocation = all[index].block(IPBlock.allocation) else {
+                return (index: index, round: 0, order: order)
+            }
             defer { rounds[allocation, default: 0] += 1 }
             return (index: index, round: rounds[allocation, default: 0], order: order)
         }
