@@ -5,7 +5,8 @@ let connectionTargets: [FuzzTarget] = [
     FuzzTarget("YamuxConnection") { input in
         var reader = Reader(input.span)
         let choice = try reader.byte()
-        let play = YamuxConnectionPlay(isClient: choice & 1 == 0, sealed: choice & 2 != 0)
+        let play = YamuxConnectionPlay(
+            isClient: choice & 1 == 0, sealed: choice & 2 != 0, hasMuchMemory: choice & 4 != 0)
         while !reader.isAtEnd {
             do { try play.step(&reader) } catch { break }
         }

@@ -231,9 +231,7 @@ final class MetadataPlay {
         case .record(let record, from: _):
             let time = record.metadata.time.nanoseconds
             let now = environment.wallTime.nanoseconds
-            for peer in known.keys where peer != record.peer && service.book.record(of: peer) == nil {
-                known[peer] = nil
-            }
+            forgetThoseGone(but: record.peer)
             if let before = known[record.peer], before.until > now {
                 expect(record.metadata.sequence > before.sequence, "no record is overwritten by an older one")
             }
@@ -248,11 +246,19 @@ final class MetadataPlay {
         case .signed(let number):
             expect(number > ownSequence, "the own record's numbers grow")
             ownSequence = number
-        case .neighbourLost, .clockDisputed, .refused: break
+        // A record that was refused may have said that its peer has left.
+        case .refused: forgetThoseGone()
+        case .neighbourLost, .clockDisputed: break
         }
     }
 
+    /// Whoever is in the book no more may come back by an older record, once the book has had to forget that it left.
+    private func forgetThoseGone(but peer: PeerID? = nil) {
+        for gone in known.keys where gone != peer && service.book.record(of: gone) == nil { known[gone] = nil }
+    }
+
     private func check() {
+        forgetThoseGone()
         let book = service.book
         let limits = Self.configuration.book
         expect(book.count <= limits.peers, "the book has a bound")

@@ -57,9 +57,10 @@ final class MetadataTalk {
         held.removeFirst(count)
     }
 
-    private func ask(_ body: MetadataMessage.Body) {
+    private func ask(_ body: MetadataMessage.Body, times: Int = 1) {
         nextID += 1
-        send(framed: Array(MetadataMessage(id: nextID, body).encoded))
+        let message = MetadataMessage(id: nextID, body).encoded
+        for _ in 0..<times { send(framed: Array(message)) }
     }
 
     func hello(isTrue: Bool, noise: Int) {
@@ -86,7 +87,9 @@ final class MetadataTalk {
     func push(_ key: PlayedRecords.Key) { ask(.push(PlayedRecords.shared.record(key))) }
 
     func summary(_ choice: UInt8, times: Int) {
-        let entries = (0..<Int(choice & 63) * 4).map { number in
+        // As many as there may be cost the fuzzer much, and so they are rare.
+        let count = choice & 63 == 63 ? MetadataSummary.maximumEntries : Int(choice & 15)
+        let entries = (0..<count).map { number in
             MetadataSummary.Entry(
                 place: number < PlayedRecords.peers
                     ? MetadataSummary.place(of: PlayedRecords.shared.id(number)) : UInt64(number) << 50,
@@ -95,7 +98,7 @@ final class MetadataTalk {
         let summary = MetadataSummary(
             first: choice & 64 == 0 ? 0 : UInt64(choice) << 56, last: choice & 128 == 0 ? .max : 1 << 62,
             entries: entries)
-        for _ in 0..<times { ask(.summary(summary)) }
+        ask(.summary(summary), times: min(times, 1024 / max(count, 1)))
     }
 
     func digest(_ choice: UInt8) {

@@ -75,6 +75,8 @@ final class PlayedStream: ByteStream {
     private(set) var isClosed = false
     /// Whether a writer was told to wait.
     private(set) var isBlocked = false
+    /// How much was queued when a writer was last told to wait.
+    private(set) var queuedWhenBlocked = 0
 
     override var failure: NetworkError.Reason? { broken }
     override var queued: Int { outgoing.count }
@@ -102,6 +104,7 @@ final class PlayedStream: ByteStream {
         if broken == nil { bytes.withUnsafeBytes { outgoing.append($0) } }
         guard outgoing.count >= Self.highWaterMark else { return true }
         isBlocked = true
+        queuedWhenBlocked = outgoing.count
         return false
     }
 

@@ -24,6 +24,8 @@ final class PlayedRecords: @unchecked Sendable {
     static let shared = PlayedRecords()
     static let topic = TopicKey("cooks")
     private static let otherTopic = TopicKey("thieves")
+    /// The latest of the minutes at which a record is made.
+    static let lastMinutes = 21
     /// How many peers there are, the node itself included.
     static let peers = 16
 
@@ -56,8 +58,13 @@ final class PlayedRecords: @unchecked Sendable {
             case .late: .seconds(3600)
             default: .zero
             }
-        let time = PlayedEnvironment.beginning.nanoseconds + Int64(key.minutes) * 60_000_000_000 + shift.nanoseconds
+        let minutes = Int64(key.minutes) * 60_000_000_000
+        let time = PlayedEnvironment.beginning.nanoseconds + minutes + shift.nanoseconds
         var record = NodeMetadata(peer: id(key.peer), sequence: key.sequence, time: WallTime(nanoseconds: time))
+        // The last of them is not made at any date that a clock could show.
+        if key.minutes == Self.lastMinutes, key.kind == .early || key.kind == .late {
+            record.time = WallTime(nanoseconds: key.kind == .early ? .min : .max)
+        }
         switch key.kind {
         case .leaves: break
         case .otherTopic: record.topicMarks = [Self.otherTopic.mark(of: record.peer)]

@@ -43,6 +43,9 @@ final class PlayedUser {
 
     var isOver: Bool { ends > 0 }
 
+    /// How many bytes have come in that it has not read.
+    var unread: Int { link.held - link.output.count }
+
     /// Whether it has let go of the stream and waits for nothing.
     var isDone: Bool { stream == nil && readTask == nil && writeTask == nil }
 

@@ -24,11 +24,11 @@ final class YamuxConnectionPlay {
     }()
     // Only one play runs at a time. They share buffers as the connections of an upgrader do, and since fresh memory is dear.
     nonisolated(unsafe) private static let buffers = ConnectionBuffers()
-    /// What the node may hold; its only peer may hold a quarter.
-    private static let memory = 4 << 20
+    /// What the node may hold at most; its only peer may hold a quarter. If that is much, windows are what bounds a stream.
+    private static let memory = (little: 4 << 20, much: 64 << 20)
 
     private let play = PlayedLoop()
-    private let tree = ResourceTree(ResourceLimits(memory: memory))
+    private let tree: ResourceTree
     private let stream: PlayedStream
     private var connection: YamuxConnection!
     private let scope: ResourceScope
@@ -45,8 +45,9 @@ final class YamuxConnectionPlay {
     /// Whether the next stream that ends makes its user close the connection.
     private var closesWhenEnded = false
 
-    init(isClient: Bool, sealed: Bool) {
+    init(isClient: Bool, sealed: Bool, hasMuchMemory: Bool) {
         self.isClient = isClient
+        tree = ResourceTree(ResourceLimits(memory: hasMuchMemory ? Self.memory.much : Self.memory.little))
         stream = PlayedStream(loop: play.loop)
         wire = YamuxWire(isSealed: sealed, connectionIsClient: isClient)
         var made: YamuxConnection!
@@ -225,6 +226,9 @@ final class YamuxConnectionPlay {
         expect(closures <= 1, "a connection ends once")
         expect((closeReason != nil) == stream.isClosed, "a connection ends with its stream of bytes")
         if closeReason != nil { expect(users.allSatisfy(\.isOver), "no stream outlives its connection's end") }
+        for user in users {
+            expect(user.unread <= Self.limits.yamux.streamWindow, "a stream holds no more than the largest window")
+        }
         let open = connection.statistics.openStreams
         expect(open <= 16, "open streams are bounded")
         checkMemory()
@@ -241,7 +245,7 @@ final class YamuxConnectionPlay {
                 // What waits in front of a peer that takes nothing is drawn as well: frames at most as many as may wait.
                 let frames = Self.limits.yamux.waitingAnswers + Self.limits.yamux.waitingFramesWhileReading + 64
                 expect(rest >= stream.queued, "what waits is drawn")
-                expect(rest <= PlayedStream.mostQueued + frames * 16, "frames that wait are bounded")
+                expect(rest <= stream.queuedWhenBlocked + frames * 16, "frames that wait are bounded")
             } else {
                 expect(rest == 0, "what is drawn is what is held")
             }
