@@ -70,6 +70,11 @@ struct HostileWorldTests {
         #expect(world.largest("owners") <= configuration.discovery.owners, "seed \(seed)")
         #expect(world.largest("useless") <= configuration.discovery.useless, "seed \(seed)")
         let watch = world.watch
+        // One that fails at its first step would leave the world quiet.
+        for attack in world.attacks {
+            let packets = watch.sent[attack.name]?.packets ?? 0
+            #expect(packets > 20, "seed \(seed): \(attack.name) sent \(packets) packets")
+        }
         #expect(watch.toHomes.packets == 0, "seed \(seed): private networks are nobody's business")
         // Answers to what comes in the victim's name are at most three times as large, as QUIC has it.
         let answers = 3 * watch.spoofed.bytes

@@ -42,7 +42,7 @@ struct Lease: Hashable, Sendable {
 
 /// Who keeps which connection, for what, and which is closed: a machine.
 ///
-/// It alone decides that a connection is closed. Tell it who is connected, and `hold` a peer for each reason that there is;
+/// Of a node, it alone decides that a connection is closed. Tell it who is connected, and `hold` a peer for each reason that there is;
 /// after each change, take `nextClosing` until there is none, and come again at `deadline`.
 ///
 /// A peer that nothing holds is let go once it has lingered. When more than the high mark are held for shared reasons, as

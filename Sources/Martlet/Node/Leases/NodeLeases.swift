@@ -4,7 +4,8 @@ internal import MartletRuntime
 internal import MartletSwarm
 internal import MartletTransport
 
-// Who stays connected. Whatever wants a peer connected holds it; only the table of leases has a connection closed.
+// Who stays connected. Whatever wants a peer connected holds it; of a node, only the table of leases has a connection
+// closed.
 extension NodeDriver {
     /// What leases for the different reasons are worth. Together they say whose connection goes first.
     enum Worth {
