@@ -13,6 +13,8 @@ extension ChangeWriter {
                 ON CONFLICT (topic, peer) DO UPDATE SET proven = excluded.proven
                 """, .text(hexadecimal(topic)), .integer(row), .integer(now))
         }
+        let network = try connection.first("SELECT network FROM peers WHERE peer = ?", .integer(row)) { $0.text(0) }
+        try bound(network ?? "", around: row)
     }
 
     /// The peer's newest record says that it is on `topics`. What it proved stays: a record need not name every topic.
@@ -28,19 +30,38 @@ extension ChangeWriter {
         }
     }
 
-    /// The peer was met in `network`. Coming costs a stranger nothing, so one network has room for a few of them only,
-    /// and a new one takes the place of the one that was not heard of for the longest.
+    /// The peer was met in `network`.
     func meet(_ peer: PeerID, in network: String, _ now: Int64) throws(StoreError) {
         let row = try row(peer, now)
         try connection.run("UPDATE peers SET network = ?2 WHERE peer = ?1", .integer(row), .text(network))
+        try bound(network, around: row)
+    }
+
+    /// Forgets whoever of `network` is too much beside the peer in `row`, which is there now.
+    ///
+    /// Coming costs a stranger nothing, so one network has room for a few of them only, and a new one takes the place of the
+    /// one that was not heard of for the longest. Names cost a member of a topic nothing either: a network has room for
+    /// more of those, and one that only a record calls a member makes room first, then the one with the lowest score.
+    private func bound(_ network: String, around row: Int64) throws(StoreError) {
         guard !network.isEmpty else { return }
-        let surplus = try connection.rows(
+        let strangers = try connection.rows(
             """
             SELECT peer, id FROM peers WHERE network = ?1 AND kept = 0
                 AND NOT EXISTS (SELECT 1 FROM members m WHERE m.peer = peers.peer)
             ORDER BY peer = ?2 DESC, last_seen DESC, peer DESC LIMIT -1 OFFSET ?3
             """, .text(network), .integer(row), .integer(max(1, limits.strangersOfNetwork))
         ) { (row: $0.integer(0), id: $0.text(1)) }
+        let members = try connection.rows(
+            """
+            SELECT peer, id FROM peers WHERE network = ?1 AND kept = 0
+                AND EXISTS (SELECT 1 FROM members m WHERE m.peer = peers.peer)
+            ORDER BY peer = ?2 DESC,
+                EXISTS (SELECT 1 FROM members m WHERE m.peer = peers.peer AND m.proven IS NOT NULL) DESC, score DESC,
+                last_seen DESC, peer DESC LIMIT -1 OFFSET ?3
+            """, .text(network), .integer(row), .integer(max(1, limits.membersOfNetwork))
+        ) { (row: $0.integer(0), id: $0.text(1)) }
+        let surplus = strangers + members
+        guard !surplus.isEmpty else { return }
         try remove(surplus)
         outcome.pruned.peers += surplus.count
     }

@@ -40,6 +40,9 @@ public struct PeerQuery: Hashable, Sendable {
     public var after: PeerCursor?
     /// In which order.
     public var order: Order
+    /// At most this many of one network, the first in the order; `nil` for any number. Those of which no network is known
+    /// all come.
+    public var ofNetwork: Int?
     /// At most this many; no more than 10,000.
     public var limit: Int
 
@@ -49,7 +52,7 @@ public struct PeerQuery: Hashable, Sendable {
         service: String? = nil, isKept: Bool? = nil, wasConnected: Bool? = nil, score: Double? = nil,
         seenSince: WallTime? = nil,
         among: [PeerID]? = nil, excluding: [PeerID] = [], after: PeerCursor? = nil, order: Order = .score,
-        limit: Int = 1000
+        ofNetwork: Int? = nil, limit: Int = 1000
     ) {
         self.topic = topic
         self.isProven = isProven
@@ -64,6 +67,7 @@ public struct PeerQuery: Hashable, Sendable {
         self.score = score
         self.seenSince = seenSince
         self.order = order
+        self.ofNetwork = ofNetwork
         self.limit = limit
     }
 }

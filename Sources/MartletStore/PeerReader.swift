@@ -12,6 +12,25 @@ struct PeerReader {
     static let thisNode = "self"
 
     func peers(_ query: PeerQuery) throws(StoreError) -> [PeerSummary] {
+        guard let most = query.ofNetwork else { return try page(query) }
+        var rest = query
+        rest.limit = 1024
+        var found: [PeerSummary] = []
+        var places: [String: Int] = [:]
+        while true {
+            let page = try page(rest)
+            for peer in page where peer.network.isEmpty || places[peer.network, default: 0] < most {
+                guard found.count < query.limit else { return found }
+                places[peer.network, default: 0] += 1
+                found.append(peer)
+            }
+            guard page.count == rest.limit, let last = page.last else { return found }
+            rest.after = PeerCursor(after: last, in: query.order)
+        }
+    }
+
+    /// The peers for which `query` asks, from however few networks they are.
+    private func page(_ query: PeerQuery) throws(StoreError) -> [PeerSummary] {
         try connection.rows(
             """
             SELECT p.id, p.score, p.first_seen, p.last_seen, p.last_connected, p.kept,

@@ -118,8 +118,9 @@ extension ChangeWriter {
         let worst = try connection.rows(
             """
             SELECT peer, id FROM peers WHERE kept = 0
-            ORDER BY EXISTS (SELECT 1 FROM members m WHERE m.peer = peers.peer), last_connected IS NOT NULL, score,
-                last_seen, peer
+            ORDER BY
+                coalesce((SELECT max(1 + (m.proven IS NOT NULL)) FROM members m WHERE m.peer = peers.peer), 0),
+                last_connected IS NOT NULL, score, last_seen, peer
             LIMIT ?
             """, .integer(Int64(count))
         ) { (row: $0.integer(0), id: $0.text(1)) }

@@ -1,11 +1,15 @@
 /// What a store may grow to, when what is old goes, and how it batches. Everything of a stranger ends at one of these.
 public struct StoreLimits: Hashable, Sendable {
-    /// The most peers. Beyond them, those go first that are on no topic of this node, then those that were never
-    /// connected, then those with the lowest score, then those not heard of for the longest.
+    /// The most peers. Beyond them, those go first that are on no topic of this node, then those that only a record says
+    /// are on one, then those that were never connected, then those with the lowest score, then those not heard of for
+    /// the longest.
     public var peers = 20_000
     /// The most peers of one IPv4 /24 or IPv6 /48 that are on no topic of this node and that no operator named. Beyond
     /// them, those go that were not heard of for the longest.
     public var strangersOfNetwork = 16
+    /// The most peers of one IPv4 /24 or IPv6 /48 that are on a topic of this node and that no operator named. Beyond
+    /// them, those go that only a record says are on one, then those with the lowest score.
+    public var membersOfNetwork = 256
     /// The most peers that are kept however old they get. Beyond them, those not heard of for the longest are kept no
     /// longer.
     public var kept = 1024

@@ -93,6 +93,55 @@ struct MembershipTests {
         }
     }
 
+    @Test("a thousand members of one network push out nobody of another, and only a few of them are dialled first")
+    func members() async throws {
+        var limits = StoreLimits()
+        limits.membersOfNetwork = 40
+        try await withStore(limits: limits) { store in
+            for number in 0..<50 {
+                let network = "50.1.\(number).0/24"
+                store.record([
+                    .met(peer(number), network: network), .connected(peer(number), nil),
+                    .proved(peer(number), topics: [[1]]),
+                ])
+            }
+            try await store.flush()
+            for number in 1000..<2000 {
+                store.record([
+                    .met(peer(number), network: "6.6.6.0/24"), .connected(peer(number), nil),
+                    .proved(peer(number), topics: [[1]]),
+                ])
+                // One of whom a record alone says that it is on the topic.
+                store.record([metadata(number + 5000, sequence: 1, members: [[1]])])
+                store.record([.met(peer(number + 5000), network: "6.6.6.0/24")])
+            }
+            try await store.flush()
+            let there = try await store.peers(matching: PeerQuery(limit: 10_000)).filter { $0.network == "6.6.6.0/24" }
+            #expect(there.count == 40 && there.filter(\.isProven).count >= 39)
+            var query = PeerQuery(isProven: true, wasConnected: true, order: .lastConnected, ofNetwork: 16, limit: 66)
+            let chosen = try await store.peers(matching: query)
+            #expect(chosen.filter { $0.network == "6.6.6.0/24" }.count == 16)
+            #expect(Set(chosen.map(\.id)).isSuperset(of: (0..<50).map { peer($0) }))
+            query.limit = 10
+            #expect(try await store.peers(matching: query).count == 10)
+        }
+    }
+
+    @Test("peers that only records call members go before those that proved it")
+    func hearsay() async throws {
+        var limits = StoreLimits()
+        limits.peers = 200
+        try await withStore(limits: limits) { store in
+            for number in 0..<50 {
+                store.record([.connected(peer(number), nil), .proved(peer(number), topics: [[1]])])
+            }
+            for number in 1000..<2000 { store.record(metadata(number, sequence: 1, members: [[1]])) }
+            try await store.flush()
+            #expect(try await store.counts().peers <= 200)
+            #expect(try await store.peers(matching: PeerQuery(isProven: true)).count == 50)
+        }
+    }
+
     @Test("strangers that came push out none of those on a topic that never connected")
     func eviction() async throws {
         var limits = StoreLimits()

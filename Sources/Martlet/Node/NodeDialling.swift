@@ -130,8 +130,13 @@ extension NodeDriver {
         guard let store else { return }
         let most = 1024
         let named = PeerQuery(isKept: true, order: .lastConnected, limit: most)
-        let proven = PeerQuery(isProven: true, wasConnected: true, order: .lastConnected, limit: most)
-        let others = PeerQuery(isProven: false, wasConnected: true, order: .lastConnected, limit: most)
+        // One network may have any number of peers that came a moment ago.
+        let proven = PeerQuery(
+            isProven: true, wasConnected: true, order: .lastConnected,
+            ofNetwork: configuration.discovery.rememberedOfNetwork, limit: most)
+        let others = PeerQuery(
+            isProven: false, wasConnected: true, order: .lastConnected,
+            ofNetwork: configuration.discovery.rememberedStrangersOfNetwork, limit: most)
         var plan = RememberedPeers(configuration.discovery)
         var found: [PeerID: PeerSummary] = [:]
         func candidates(_ query: PeerQuery) async -> [RememberedPeers.Candidate] {
