@@ -4,14 +4,18 @@ internal import MartletWire
 
 /// The newest record of each peer on this node's topics: a machine that takes records and says what others miss.
 ///
-/// Room goes to neighbours first, then to peers that this node has dialled, then to those of whom others tell. If there is
-/// none, a record makes room for one of a better standing; among those that were told, for one of a teller that has told
-/// less. A peer that leaves the topics is remembered for as long as its old records are of use, so that none comes back.
+/// It holds a bounded number of records and of bytes. Room goes to neighbours first, then to peers that this node has
+/// dialled, then to those of whom others tell. If there is none, a record makes room for one of a better standing; among
+/// those that were told, for one of a teller that has told less. A peer that leaves the topics is remembered for as long as
+/// its old records are of use, so that none comes back.
 public struct MetadataBook {
     /// How much it holds, and for how long.
     public struct Limits: Hashable, Sendable {
         /// The most peers.
         public var peers = 10_000
+        /// The most bytes of all their records. A record of less than an even part, which is `bytes` by `peers`, counts as
+        /// that much, so that many small ones push out no more than a few large ones do.
+        public var bytes = 16 << 20
         /// How many of them may be peers that this node dialled and that are not connected any more: half, so that the
         /// other half is left to those of whom others tell.
         public var dialled = 5_000
@@ -26,6 +30,9 @@ public struct MetadataBook {
 
         /// The defaults.
         public init() {}
+
+        /// The least that a record counts, in bytes.
+        fileprivate var unit: Int { max(1, bytes / max(1, peers)) }
     }
 
     /// What a peer is to this node, the best first.
@@ -39,6 +46,8 @@ public struct MetadataBook {
         /// The number of the newest record.
         var sequence: UInt64
         var place: UInt64
+        /// How much of the room in the book it takes.
+        var weight: Int
         /// Which of `topics` the peer is on, or was on.
         var topics: Set<TopicKey>
         var standing = Standing.told
@@ -60,6 +69,10 @@ public struct MetadataBook {
     private var dialled = TellerShelves<PeerID>()
     private var told = TellerShelves<PeerID>()
     private var departed = TellerShelves<PeerID>()
+    /// How much of the room all records take.
+    private var weight = 0
+    /// When to look again for what has expired, if there is no room.
+    private var nextExpiry = Instant.start
 
     /// An empty book of the node `own`, which is on `topics`.
     public init(of own: PeerID, topics: [TopicKey], limits: Limits = Limits()) {
@@ -100,10 +113,11 @@ public struct MetadataBook {
     package mutating func parted(from peer: PeerID, dialled isDialled: Bool) {
         guard let teller = neighbours.removeValue(forKey: peer), entries[peer]?.record != nil else { return }
         move(peer, to: isDialled ? .dialled : .told, from: teller)
-        guard dialled.count > limits.dialled, let heaviest = dialled.heaviest, let entry = entries[heaviest] else {
-            return
+        while dialled.weight > limits.unit * limits.dialled, let heaviest = dialled.heaviest,
+            let entry = entries[heaviest]
+        {
+            move(heaviest, to: .told, from: entry.teller)
         }
-        move(heaviest, to: .told, from: entry.teller)
     }
 
     // MARK: Taking
@@ -119,17 +133,31 @@ public struct MetadataBook {
         let known = entries[claim.peer]
         if let known, known.sequence >= claim.sequence { throw .notNewer }
         // That a peer has left is to be believed only if it is signed.
-        if known?.record != nil { return }
-        guard !shared(by: claim).isEmpty else { throw .noCommonTopic }
-        if count >= limits.peers { expire(at: moment.boot) }
-        guard count < limits.peers || victim(for: claim.peer, from: teller) != nil else { throw .full }
+        guard !shared(by: claim).isEmpty else {
+            if known?.record != nil { return }
+            throw .noCommonTopic
+        }
+        guard surplus(of: claim) > 0 else { return }
+        // Looking at all of them for each record would cost more than checking a signature.
+        if moment.boot >= nextExpiry {
+            nextExpiry = moment.boot + .seconds(1)
+            expire(at: moment.boot)
+        }
+        guard surplus(of: claim) <= 0 || victim(for: claim.peer, from: teller) != nil else { throw .full }
     }
+
+    /// By how much the records would be too many with the one that makes this `claim`.
+    private func surplus(of claim: MetadataClaim) -> Int {
+        weight - (entries[claim.peer]?.weight ?? 0) + weight(of: claim) - limits.unit * limits.peers
+    }
+
+    private func weight(of claim: MetadataClaim) -> Int { max(limits.unit, claim.size) }
 
     /// Takes a record that came from `teller`. Throws why it is not taken.
     package mutating func take(
         _ record: SignedMetadata, from teller: Teller, at moment: Moment
     ) throws(MetadataRefusal) {
-        let claim = MetadataClaim(record.metadata)
+        let claim = MetadataClaim(record)
         try check(claim, from: teller, at: moment)
         let shared = shared(by: claim)
         guard !shared.isEmpty else {
@@ -139,17 +167,26 @@ public struct MetadataBook {
         }
         let age = max(.zero, moment.wall - claim.time)
         let expiresAt = moment.boot + (limits.lifetime - age)
+        while surplus(of: claim) > 0 {
+            guard let victim = victim(for: claim.peer, from: teller), victim != claim.peer else { throw .full }
+            remove(victim)
+        }
+        let weight = weight(of: claim)
         if var entry = entries[claim.peer], entry.record != nil {
+            let before = entry.weight
             (entry.record, entry.sequence, entry.topics, entry.expiresAt) = (record, claim.sequence, shared, expiresAt)
+            entry.weight = weight
+            self.weight += weight - before
             entries[claim.peer] = entry
+            if weight != before { move(claim.peer, to: entry.standing, from: entry.teller) }
             return
         }
         remove(claim.peer)
-        if count >= limits.peers, let victim = victim(for: claim.peer, from: teller) { remove(victim) }
         let place = MetadataSummary.place(of: claim.peer)
         entries[claim.peer] = Entry(
-            record: record, sequence: claim.sequence, place: place, topics: shared, teller: teller, expiresAt: expiresAt
-        )
+            record: record, sequence: claim.sequence, place: place, weight: weight, topics: shared, teller: teller,
+            expiresAt: expiresAt)
+        self.weight += weight
         circle.insert((place, claim.peer), at: index(of: place))
         if let neighbour = neighbours[claim.peer] {
             move(claim.peer, to: .neighbour, from: neighbour)
@@ -163,9 +200,11 @@ public struct MetadataBook {
         Set(topics.filter { claim.topicMarks.contains($0.mark(of: claim.peer)) })
     }
 
-    /// Whose record makes room for one of `peer` that `teller` tells; `nil` if nobody's.
+    /// Whose record makes room for one of `peer` that `teller` tells; `nil` if nobody's. For one that is known already,
+    /// the teller that told of it first pays.
     private func victim(for peer: PeerID, from teller: Teller) -> PeerID? {
-        neighbours[peer] == nil ? told.victim(for: teller) : told.heaviest ?? dialled.heaviest
+        guard neighbours[peer] == nil else { return told.heaviest ?? dialled.heaviest }
+        return told.victim(for: entries[peer]?.teller ?? teller)
     }
 
     /// A peer that is known has left the topics. What it said before may come back by others until it has expired, if made
@@ -173,6 +212,8 @@ public struct MetadataBook {
     private mutating func leave(_ claim: MetadataClaim, at moment: Moment) {
         guard var entry = entries[claim.peer] else { return }
         entry.record = nil
+        weight -= entry.weight
+        entry.weight = 0
         entry.sequence = claim.sequence
         entry.expiresAt = moment.boot + limits.lifetime + limits.skew
         entries[claim.peer] = entry
@@ -184,8 +225,8 @@ public struct MetadataBook {
         unshelve(peer)
         switch standing {
         case .neighbour: break
-        case .dialled: dialled.insert(peer, from: teller)
-        case .told: told.insert(peer, from: teller)
+        case .dialled: dialled.insert(peer, from: teller, weight: entries[peer]?.weight ?? 0)
+        case .told: told.insert(peer, from: teller, weight: entries[peer]?.weight ?? 0)
         case .departed: departed.insert(peer, from: teller)
         }
         entries[peer]?.standing = standing
@@ -205,18 +246,28 @@ public struct MetadataBook {
     @discardableResult
     public mutating func expire(at boot: Instant) -> [PeerID] {
         let old = circle.map(\.peer).filter { entries[$0].map { $0.expiresAt < boot } ?? false }
+        guard !old.isEmpty else { return [] }
         let known = old.filter { entries[$0]?.record != nil }
-        for peer in old { remove(peer) }
+        for peer in old { drop(peer) }
+        circle.removeAll { entries[$0.peer] == nil }
         return known
     }
 
     /// Forgets `peer`.
     public mutating func remove(_ peer: PeerID) {
-        unshelve(peer)
-        guard let entry = entries.removeValue(forKey: peer) else { return }
+        guard let entry = drop(peer) else { return }
         var index = index(of: entry.place)
         while index < circle.count, circle[index].peer != peer { index += 1 }
         circle.remove(at: index)
+    }
+
+    /// Forgets `peer`, but for its place on the circle.
+    @discardableResult
+    private mutating func drop(_ peer: PeerID) -> Entry? {
+        unshelve(peer)
+        guard let entry = entries.removeValue(forKey: peer) else { return nil }
+        weight -= entry.weight
+        return entry
     }
 
     /// The first place in `circle` at or after `place`.

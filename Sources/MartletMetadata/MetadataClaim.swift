@@ -13,13 +13,20 @@ package struct MetadataClaim: Sendable {
     package let time: WallTime
     /// Its marks of topics.
     package let topicMarks: [Bytes]
+    /// How many bytes it has, its envelope included.
+    package let size: Int
 
-    /// What `metadata` claims.
-    package init(_ metadata: NodeMetadata) {
+    /// What `record` claims.
+    package init(_ record: SignedMetadata) {
+        self.init(record.metadata, size: record.envelope.bytes.count)
+    }
+
+    private init(_ metadata: NodeMetadata, size: Int) {
         peer = metadata.peer
         sequence = metadata.sequence
         time = metadata.time
         topicMarks = metadata.topicMarks
+        self.size = size
     }
 
     /// What the record in the signed envelope that all of `bytes` is claims. Throws unless that makes sense.
@@ -30,6 +37,6 @@ package struct MetadataClaim: Sendable {
             if field.number == 3 { payload = bytes.slice(try envelope.range()) }
         }
         guard let payload else { throw WireError(.missing, at: bytes.count) }
-        self.init(try NodeMetadata(payload))
+        self.init(try NodeMetadata(payload), size: bytes.count)
     }
 }

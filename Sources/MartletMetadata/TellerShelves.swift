@@ -27,16 +27,28 @@ extension IPAddress {
 /// What was told, by those who told it: a machine that says what has to go when there is no room for more.
 ///
 /// The network that told most pays first, and in it the peer that told most, beginning with what it told last. So a
-/// flood pushes out itself, and what it finds in place stays.
+/// flood pushes out itself, and what it finds in place stays. What goes next is known at any time, at a cost that hardly
+/// grows with the number of tellers.
 package struct TellerShelves<Item: Hashable & Sendable>: Sendable {
     private struct Shelf {
         var network: IPAddress?
         var items: [Item] = []
     }
 
+    private struct Place {
+        var teller: PeerID
+        var index: Int
+        var weight: Int
+    }
+
     private var shelves: [PeerID: Shelf] = [:]
-    private var networks: [IPAddress?: Int] = [:]
-    private var places: [Item: (teller: PeerID, index: Int)] = [:]
+    /// How much was told in each network.
+    private var networks = WeightRanking<IPAddress?>()
+    /// How much was told by each teller of a network.
+    private var tellers: [IPAddress?: WeightRanking<PeerID>] = [:]
+    private var places: [Item: Place] = [:]
+    /// How much all items weigh.
+    package private(set) var weight = 0
 
     /// Shelves with nothing on them.
     package init() {}
@@ -47,53 +59,54 @@ package struct TellerShelves<Item: Hashable & Sendable>: Sendable {
     /// How many items `teller` told.
     package func count(of teller: Teller) -> Int { shelves[teller.peer]?.items.count ?? 0 }
 
-    /// Puts `item` on the shelf of `teller`, if it stands on none.
-    package mutating func insert(_ item: Item, from teller: Teller) {
+    /// Puts `item`, which has some `weight`, on the shelf of `teller`, if it stands on none.
+    package mutating func insert(_ item: Item, from teller: Teller, weight: Int = 1) {
         guard places[item] == nil else { return }
+        places[item] = Place(teller: teller.peer, index: count(of: teller), weight: weight)
+        self.weight += weight
         // A teller that has moved keeps the network that it filled first.
-        var shelf = shelves[teller.peer] ?? Shelf(network: teller.network)
-        places[item] = (teller.peer, shelf.items.count)
-        shelf.items.append(item)
-        networks[shelf.network, default: 0] += 1
-        shelves[teller.peer] = shelf
+        let network = shelves[teller.peer]?.network ?? teller.network
+        shelves[teller.peer, default: Shelf(network: network)].items.append(item)
+        weigh(weight, of: teller.peer, in: network)
     }
 
     /// Takes `item` away, if it is there.
     package mutating func remove(_ item: Item) {
-        guard let (teller, index) = places.removeValue(forKey: item), var shelf = shelves[teller] else { return }
-        let last = shelf.items.removeLast()
-        if index < shelf.items.count {
-            shelf.items[index] = last
-            places[last]?.index = index
+        guard let place = places.removeValue(forKey: item) else { return }
+        let network = shelves[place.teller]?.network
+        if let last = shelves[place.teller]?.items.popLast(), last != item {
+            shelves[place.teller]?.items[place.index] = last
+            places[last]?.index = place.index
         }
-        let left = (networks[shelf.network] ?? 1) - 1
-        networks[shelf.network] = left == 0 ? nil : left
-        shelves[teller] = shelf.items.isEmpty ? nil : shelf
+        if shelves[place.teller]?.items.isEmpty ?? false { shelves[place.teller] = nil }
+        weight -= place.weight
+        weigh(-place.weight, of: place.teller, in: network)
+    }
+
+    private mutating func weigh(_ weight: Int, of teller: PeerID, in network: IPAddress?) {
+        networks.add(weight, to: network)
+        tellers[network, default: WeightRanking()].add(weight, to: teller)
+        if networks[network] == 0 { tellers[network] = nil }
     }
 
     /// What has to go first of all.
-    package var heaviest: Item? { heaviestShelf?.shelf.items.last }
+    package var heaviest: Item? { heaviestTeller.flatMap { shelves[$0]?.items.last } }
 
     /// What has to go for something that `teller` tells; `nil` if nobody has told more than `teller` itself.
     package func victim(for teller: Teller) -> Item? {
-        guard let (peer, shelf) = heaviestShelf else { return nil }
+        guard let peer = heaviestTeller, let shelf = shelves[peer] else { return nil }
         let network = shelves[teller.peer]?.network ?? teller.network
         if shelf.network == network {
-            guard peer != teller.peer, shelf.items.count > count(of: teller) else { return nil }
+            let weights = tellers[network]
+            guard peer != teller.peer, weights?[peer] ?? 0 > weights?[teller.peer] ?? 0 else { return nil }
         } else {
-            guard networks[shelf.network] ?? 0 > networks[network] ?? 0 else { return nil }
+            guard networks[shelf.network] > networks[network] else { return nil }
         }
         return shelf.items.last
     }
 
-    private var heaviestShelf: (peer: PeerID, shelf: Shelf)? {
-        // The id settles what is equal, so that the order of a dictionary decides nothing.
-        let heaviest = shelves.max { left, right in
-            let (one, other) = (networks[left.value.network] ?? 0, networks[right.value.network] ?? 0)
-            if one != other { return one < other }
-            let (few, many) = (left.value.items.count, right.value.items.count)
-            return few != many ? few < many : left.key < right.key
-        }
-        return heaviest.map { ($0.key, $0.value) }
+    private var heaviestTeller: PeerID? {
+        guard let network = networks.heaviest else { return nil }
+        return tellers[network]?.heaviest
     }
 }

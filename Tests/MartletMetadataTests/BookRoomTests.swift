@@ -50,6 +50,32 @@ struct BookRoomTests {
         #expect(book.record(of: peer(3)) != nil && book.count == 100)
     }
 
+    @Test("large records fill the book no further than its bytes, and push out no small ones of others")
+    func bytes() throws {
+        var book = Self.book {
+            $0.peers = 200
+            $0.bytes = 200 << 10
+        }
+        let (attacker, honest) = (Self.teller(1, 1), Self.teller(2, 2))
+        for number in 0..<60 {
+            try? book.take(
+                madeUp(number, at: Self.now, size: 7000), from: attacker, at: moment(Self.now))
+        }
+        #expect(book.count > 20 && book.count < 30)
+        for number in 300..<390 {
+            try book.take(madeUp(number, at: Self.now), from: honest, at: moment(Self.now))
+        }
+        // Those that were small make no room by growing.
+        for number in 60..<120 { try? book.take(madeUp(number, at: Self.now), from: attacker, at: moment(Self.now)) }
+        for number in 60..<120 {
+            try? book.take(madeUp(number, 2, at: Self.now, size: 7000), from: attacker, at: moment(Self.now))
+        }
+        let records = (0..<400).compactMap { book.record(of: madeUp($0, at: Self.now).peer) }
+        #expect(records.count == book.count)
+        #expect(records.reduce(0) { $0 + $1.envelope.bytes.count } <= 200 << 10)
+        #expect((300..<390).allSatisfy { book.record(of: madeUp($0, at: Self.now).peer) != nil })
+    }
+
     @Test("records of peers that were dialled stay when others tell more, up to their share")
     func dialled() throws {
         var book = Self.book()
