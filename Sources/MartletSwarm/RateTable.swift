@@ -46,7 +46,7 @@ package struct RateMeter: Sendable {
     func isRested(at now: Instant) -> Bool { restedAt <= now }
 }
 
-/// The rates of many sources: a machine that remembers at most so many of them.
+/// The rates of many sources: a machine that remembers a bounded number of them.
 package struct RateTable<Source: Hashable & Sendable>: Sendable {
     private let rate: Rate
     private let capacity: Int

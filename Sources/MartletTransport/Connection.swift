@@ -38,7 +38,7 @@ open class Connection {
     var onShortage: (() -> Void)?
     /// Takes streams that the other side opens. Without a taker they are reset.
     public var onStream: ((Stream) -> Void)?
-    /// Called when the muxer has refused so many streams of the other side, since as many were open as may be.
+    /// Called with the number of streams of the other side that the muxer has refused, since as many were open as may be.
     public var onRefusedStreams: ((UInt64) -> Void)?
     /// Called once, when `isDraining` has become true: never from within what made it so.
     public var onDraining: (() -> Void)?

@@ -9,6 +9,20 @@ import Testing
 
 @Suite("Connections of use in a simulated world")
 struct LeaseWorldTests {
+    /// A host that wants two neighbours, and keeps the streams of its protocol `/wait/1.0.0` open. Returns it, and the
+    /// configuration of others that begin with it.
+    private func addNarrowHost(to play: NodeWorld) -> (others: NodeConfiguration, host: NodeWorld.Member) {
+        var configuration = NodeWorld.configuration(topics: ["chess"])
+        configuration.dht = nil
+        configuration.targetConnections = 2
+        let host = play.add(configuration) { node, _ in
+            await node.handle("/wait/1.0.0") { stream in _ = try? await stream.read() }
+        }
+        configuration.bootstrap = [.multiaddr(host.address)]
+        configuration.targetConnections = 32
+        return (configuration, host)
+    }
+
     @Test("a peer on no topic that uses a protocol of the user's stays, and goes when it has not used it for long")
     func use() throws {
         let play = NodeWorld(seed: 281)
@@ -44,13 +58,9 @@ struct LeaseWorldTests {
     @Test("a connection in use is not cut when there are more neighbours than the high mark")
     func inUse() throws {
         let play = NodeWorld(seed: 282)
-        var configuration = NodeWorld.configuration(topics: ["chess"])
-        configuration.dht = nil
+        let (others, host) = addNarrowHost(to: play)
+        var configuration = others
         configuration.targetConnections = 2
-        let host = play.add(configuration) { node, _ in
-            await node.handle("/wait/1.0.0") { stream in _ = try? await stream.read() }
-        }
-        configuration.bootstrap = [.multiaddr(host.address)]
         var isOpen = false
         let user = play.add(configuration, after: .seconds(1)) { node, member in
             try await member.host.environment?.loop.sleep(for: .seconds(2))
@@ -60,8 +70,7 @@ struct LeaseWorldTests {
             _ = try? await stream.read()
         }
         try play.world.run(within: .seconds(10)) { isOpen }
-        configuration.targetConnections = 32
-        for number in 0..<16 { play.add(configuration, after: .milliseconds(10 * number)) }
+        for number in 0..<16 { play.add(others, after: .milliseconds(10 * number)) }
         try play.world.run(within: .seconds(20)) { host.mostConnected > 8 }
         try play.world.run(for: .seconds(60))
         let lost = host.events.filter { if case .disconnected(_, "this side let it go") = $0 { true } else { false } }
@@ -73,14 +82,7 @@ struct LeaseWorldTests {
     @Test("peers that keep a stream of theirs open yield all the same when there are too many")
     func idleStreams() throws {
         let play = NodeWorld(seed: 283)
-        var configuration = NodeWorld.configuration(topics: ["chess"])
-        configuration.dht = nil
-        configuration.targetConnections = 2
-        let host = play.add(configuration) { node, _ in
-            await node.handle("/wait/1.0.0") { stream in _ = try? await stream.read() }
-        }
-        configuration.bootstrap = [.multiaddr(host.address)]
-        configuration.targetConnections = 32
+        let (configuration, host) = addNarrowHost(to: play)
         var open = 0
         for number in 0..<12 {
             play.add(configuration, after: .milliseconds(500 + 10 * number)) { node, member in

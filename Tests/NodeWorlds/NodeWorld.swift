@@ -105,8 +105,8 @@ package final class NodeWorld {
     /// Whether all that happens to members added from now on is kept, and not only what follows from it.
     package var keepsEvents = true
 
-    package init(seed: UInt64) {
-        world = World(seed: seed)
+    package init(seed: UInt64, file: String = #fileID) {
+        world = World(seed: seed, file: file)
         world.logLevels.setDefault(.error)
     }
 

@@ -61,8 +61,7 @@ enum IdentifyMessage {
     ///
     /// A record that is known already, or that is older than the one known, is not opened by `open`, which checks its
     /// signature. Of two that differ and bear the same number, the later one counts: rust-libp2p numbers its records by the
-    /// second. If that returns `nil`, the message is read as if it had no
-    /// record.
+    /// second. If `open` returns `nil`, the message is read as if it had no record.
     static func read(
         _ bytes: Bytes, from peer: PeerID, into info: inout PeerInfo,
         opening open: (Bytes) throws(IdentifyError) -> SignedPeerRecord? = IdentifyMessage.open

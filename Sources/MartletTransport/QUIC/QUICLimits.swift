@@ -108,7 +108,7 @@ public struct QUICStatistics: Hashable, Sendable {
     }
 }
 
-/// A machine that allows so many of something a second, and saves up for at most one second.
+/// A machine that allows something a number of times a second, and saves up for at most one second.
 struct RateLimit {
     private let perSecond: Int64
     private var fullAt = Instant.start

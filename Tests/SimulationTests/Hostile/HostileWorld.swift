@@ -15,7 +15,7 @@ final class HostileWorld {
         var honest: Int
         /// How many neighbours each wants.
         var target: Int
-        /// Which part of the attacks is played: all are shuffled by the seed and divided into so many, one of which this is.
+        /// Which part of the attacks is played: all are shuffled by the seed and divided into `parts`.
         var part = 0
         var parts = 1
         /// For how long there are attacks until the last node comes.

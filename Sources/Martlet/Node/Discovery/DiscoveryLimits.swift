@@ -72,8 +72,8 @@ public struct DiscoveryLimits: Hashable, Sendable {
     /// The defaults.
     public init() {}
 
-    /// With so many on its topics, a node begins to close some connections…
+    /// With more than this many on its topics, a node begins to close some connections…
     var highMark: Int { max(target + 4, target * 2) }
-    /// …until there are so many.
+    /// …until there are this many.
     var lowMark: Int { max(target + 2, target * 3 / 2) }
 }

@@ -10,7 +10,7 @@ internal import MartletWire
 /// and the `searches` that are due, and come again at `deadline`.
 ///
 /// A node keeps a target number of neighbours, drawn at random from all candidates, so that each of many nodes has about
-/// as many and the whole hangs together. Who is above the target dials nobody; who is far above it, since others dial as
+/// as many and the whole hangs together. A node above the target dials nobody; one far above it, since others dial as
 /// well, lets some go again, which is for the leases to decide. At least half of a topic's share are neighbours that this
 /// node chose: others come by themselves, and may all be one stranger's.
 struct TopicDiscovery {
@@ -315,7 +315,7 @@ struct TopicDiscovery {
     mutating func proved(
         _ peer: PeerID, topics: Set<TopicKey>, isChosen: Bool, from place: IPAddress? = nil, at now: Instant
     ) {
-        removeNeighbour(peer)
+        _ = removeNeighbour(peer)
         neighbours[peer] = Neighbour(topics: topics, isChosen: false, since: now)
         for topic in topics { counts[topic, default: 0] += 1 }
         if isChosen { chose(peer) }
@@ -347,20 +347,19 @@ struct TopicDiscovery {
 
     /// What `peer` proved no longer holds. If it was the last neighbour on a topic, the next search for others comes early.
     mutating func lost(_ peer: PeerID, at now: Instant) {
-        guard removeNeighbour(peer) else { return }
+        guard let lost = removeNeighbour(peer) else { return }
         idleUntil = .start
-        for topic in topics where count(on: topic) == 0 { searchEarly(topic, at: now) }
+        for topic in topics where lost.topics.contains(topic) && count(on: topic) == 0 { searchEarly(topic, at: now) }
     }
 
-    /// Returns whether `peer` was a neighbour.
-    @discardableResult
-    private mutating func removeNeighbour(_ peer: PeerID) -> Bool {
-        guard let neighbour = neighbours.removeValue(forKey: peer) else { return false }
+    /// Returns what `peer` was, if it was a neighbour.
+    private mutating func removeNeighbour(_ peer: PeerID) -> Neighbour? {
+        guard let neighbour = neighbours.removeValue(forKey: peer) else { return nil }
         for topic in neighbour.topics {
             counts[topic, default: 1] -= 1
             if neighbour.isChosen { chosen[topic, default: 1] -= 1 }
         }
-        return true
+        return neighbour
     }
 
     /// `candidate` was dialled by `nextDial`, and `peer` answered; `nil` where nobody did.

@@ -42,8 +42,8 @@ struct Lease: Hashable, Sendable {
 
 /// Who keeps which connection, for what, and which is closed: a machine.
 ///
-/// Of a node, it alone decides that a connection is closed. Tell it who is connected, and `hold` a peer for each reason that there is;
-/// after each change, take `nextClosing` until there is none, and come again at `deadline`.
+/// Of a node, it alone decides that a connection is closed. Tell it who is connected, and `hold` a peer for each reason that
+/// there is; after each change, take `nextClosing` until there is none, and come again at `deadline`.
 ///
 /// A peer that nothing holds is let go once it has lingered. When more than the high mark are held for shared reasons, as
 /// for topics, one after the other is let go down to the low mark: of a network that crowds the others, if there is one,

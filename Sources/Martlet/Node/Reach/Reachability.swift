@@ -63,7 +63,8 @@ struct Reachability {
 
     /// This host has these addresses. What came to one that it no longer has was of another network and is forgotten.
     /// Returns whether none of those that can be routed is left, or some have come after a time without: then this host is in
-    /// another network altogether. One address more or less, which others on a link can bring about by advertisements, is no such change.
+    /// another network altogether. One address more or less is no such change: others on a link can bring it about by
+    /// advertisements.
     @discardableResult
     mutating func has(_ addresses: [IPAddress], at now: Instant) -> Bool {
         let before = Set(interfaces.filter(Self.isRouted))
