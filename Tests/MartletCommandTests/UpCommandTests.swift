@@ -113,6 +113,15 @@ struct UpCommandTests {
         }
     }
 
+    @Test("a program of a test ignores no signal that the tests themselves were told to ignore")
+    func heeds() async throws {
+        signal(SIGINT, SIG_IGN)
+        let program = try TestProgram("/bin/grep", ["SigIgn:", "/proc/self/status"])
+        let line = try await program.line { $0.hasPrefix("SigIgn:") }
+        let ignored = try #require(line.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) })
+        #expect(ignored & 1 << UInt64(SIGINT - 1) == 0)
+    }
+
     @Test("goes on when its terminal hangs up if it was begun by nohup")
     func nohup() async throws {
         try await inFolder { folder in

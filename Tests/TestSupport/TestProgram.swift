@@ -78,6 +78,7 @@ public final class TestProgram: Sendable {
             process.standardError = child.output
             process.environment = ProcessInfo.processInfo.environment.merging(["TERM": "xterm"]) { $1 }
                 .merging(variables) { $1 }
+            Self.heedSignals()
             try process.run()
         }
         if let handle = child.input as? FileHandle { try? handle.close() }
@@ -88,6 +89,18 @@ public final class TestProgram: Sendable {
                 output.take(buffer[..<count])
             }
             output.take(nil)
+        }
+    }
+
+    /// Has programs that are started from here begin with the signals that end one as a person's shell has them. Tests that
+    /// run in the background were told to ignore SIGINT, and what they start would be as well.
+    private static func heedSignals() {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            var action = sigaction()
+            guard sigaction(number, nil, &action) == 0 else { continue }
+            // SIG_IGN is the address 1, which is no function that could be compared.
+            let isIgnored = unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+            if isIgnored { Foundation.signal(number, SIG_DFL) }
         }
     }
 
